@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtio-net device for somebody else's driver: the back end of a vhost-user session, its
+ * virtqueues, and the frames in them. (VIRTIO 1.3, 5.1; vhost-user as in QEMU's
+ * docs/interop/vhost-user.)
+ *
+ * Life: vl_device_create(); when a front end is connected, vl_device_attach() its socket; call
+ * vl_device_process() whenever the socket is readable; move frames; vl_device_detach() when the
+ * session has ended; attach the next one, or vl_device_destroy().
+ *
+ * Threads: "control" functions are for one thread. "Data" functions are for any thread, one at a
+ * time for each queue pair and direction. A data call may run at any time beside control: what it
+ * uses is published to it whole. Before control frees something that a data call may still use it
+ * calls `synchronize`, which must not return until every data call that was running has returned.
+ * A program with one thread leaves it NULL.
+ *
+ * Errors: functions that can fail return 0 or a count, or a negative errno. Nothing here prints,
+ * exits, blocks on a peer, or allocates on the data path.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "virtlane/features.h"
+#include "virtlane/frame.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+	VL_QUEUE_PAIRS_MAX = 128,
+	VL_QUEUE_SIZE_MAX = 32768, /* descriptors */
+};
+
+struct vl_device;
+
+struct vl_device_config {
+	size_t size;	      /* of this struct, for later growth */
+	unsigned queue_pairs; /* receive/transmit pairs, 1..VL_QUEUE_PAIRS_MAX */
+	uint16_t mtu;	      /* offered as VIRTIO_NET_F_MTU; 0: not offered */
+	uint8_t mac[6];	      /* offered as VIRTIO_NET_F_MAC; all zero: not offered */
+	/* Features not to offer; by default everything that is supported is. */
+	struct vl_features withheld;
+
+	/* See "Threads" above. */
+	void (*synchronize)(void *context);
+	/* A queue pair was started, stopped, enabled or disabled. Control thread. */
+	void (*queue_changed)(void *context, unsigned pair);
+	/* The descriptor that the driver kicks for a pair's transmit queue changes; -1: none.
+	 * The old one is closed after the call. Control thread. */
+	void (*kick_changed)(void *context, unsigned pair, int old_fd, int new_fd);
+	/* The same for the control queue: when it is readable, call vl_device_control_process(). */
+	void (*control_kick_changed)(void *context, int old_fd, int new_fd);
+	/* VHOST_USER_SEND_RARP: tell the network that `mac` is here now. Control thread. */
+	void (*announce)(void *context, const uint8_t mac[6]);
+	void *context; /* of all of these */
+};
+
+/* ---- control ---- */
+
+/* -EINVAL: a number is out of range; -ENOMEM. */
+int vl_device_create(const struct vl_device_config *config, struct vl_device **out);
+/* Detaches first. NULL is fine. */
+void vl_device_destroy(struct vl_device *device);
+
+/*
+ * Take over a connected Unix stream socket as the session. On success it is the device's, on
+ * failure still the caller's. -EBUSY: there is a session; -ENOMEM.
+ */
+int vl_device_attach(struct vl_device *device, int socket);
+/*
+ * Handle what the session's socket has. 0: poll it for more; 1: call again soon. -ECONNRESET: the
+ * peer has hung up; other -errno: it broke the protocol, vl_device_reason() says how. After an
+ * error call vl_device_detach().
+ */
+int vl_device_process(struct vl_device *device);
+/* Close the session, stop and forget all queues, unmap the peer's memory. */
+void vl_device_detach(struct vl_device *device);
+
+/* Serve the control virtqueue, if the front end hands it to us (see docs/architecture.md), after
+ * it was kicked. */
+void vl_device_control_process(struct vl_device *device);
+
+/* Why the session failed, or what of the peer was refused last; "" if nothing. Valid until the
+ * next control call. */
+const char *vl_device_reason(const struct vl_device *device);
+
+struct vl_device_status {
+	bool attached;
+	struct vl_features features; /* negotiated */
+	uint64_t protocol_features;  /* negotiated */
+	const char *last_message;    /* name, or "" */
+	unsigned memory_regions;
+	uint64_t memory_size; /* bytes */
+	unsigned queue_count; /* virtqueues that vl_device_queue_status() knows */
+	unsigned pairs_up;    /* pairs in use: started, enabled and chosen by the driver */
+};
+void vl_device_status(const struct vl_device *device, struct vl_device_status *out);
+
+struct vl_queue_status {
+	bool started, enabled, packed;
+	uint32_t size; /* descriptors */
+	uint16_t avail,
+		used; /* index (split) or slot (packed) of the next chain and used element */
+	uint64_t kicks, calls;
+	const char *broken; /* why the queue was stopped; NULL: it was not. Static. */
+};
+/* index: 2 * pair for the driver's receive queue, 2 * pair + 1 for its transmit queue. */
+void vl_device_queue_status(
+	const struct vl_device *device, unsigned index, struct vl_queue_status *out
+);
+
+/* ---- data ---- */
+
+/*
+ * Borrow frames the driver sent on a pair: up to `max` (at most VL_BURST_MAX), oldest first. They
+ * stay valid until they are given back; all have to be given back before the next borrow. A frame
+ * without room for the virtio-net header, or nothing behind it, comes with size 0.
+ * A queue the driver has disabled gives none: its frames are discarded and counted (see
+ * vl_device_discarded()). -EPROTO: the queue broke the rules and is stopped until the next
+ * session (vl_queue_status.broken).
+ */
+int vl_device_borrow(
+	struct vl_device *device, unsigned pair, struct vl_frame *frames, unsigned max
+);
+/* Give the oldest `count` borrowed frames back, and notify the driver if it wishes. */
+void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count);
+/* Frames and bytes that were discarded on disabled queues so far. */
+void vl_device_discarded(
+	const struct vl_device *device, unsigned pair, uint64_t *frames, uint64_t *bytes
+);
+
+enum vl_delivery {
+	VL_DELIVERED,
+	VL_TOO_LARGE,  /* for the driver's buffers */
+	VL_NO_OFFLOAD, /* needs an offload the driver has not negotiated */
+	VL_FILTERED,   /* the driver's filter (control queue) does not want it */
+	VL_DOWN,       /* the queue is not started and enabled, or has broken */
+};
+/*
+ * Copy frames into the driver's receive buffers of a pair. Frames must have passed a check of
+ * their virtio-net header. Returns how many were dealt with: results[i] says how. If that is less
+ * than `count`, the driver had no buffer for the next one, and the call may be repeated for the
+ * rest. Nothing is visible to the driver before vl_device_flush(). A missing checksum is computed
+ * when the driver does not take partial ones.
+ */
+unsigned vl_device_copy_in(
+	struct vl_device *device,
+	unsigned pair,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	enum vl_delivery *results
+);
+/* Show the driver what was copied in, and notify it if it wishes. */
+void vl_device_flush(struct vl_device *device, unsigned pair);
+
+/* Whether a pair takes (receive = true) or gives frames. */
+bool vl_device_ready(const struct vl_device *device, unsigned pair, bool receive);
+/* How many pairs frames should be spread over; a pair below may still not be ready. */
+unsigned vl_device_active_pairs(const struct vl_device *device);
+
+/*
+ * Before sleeping: ask the driver to kick the pair's transmit queue from now on. Returns false if
+ * there are frames already: do not sleep. The next borrow that finds frames stops the kicks.
+ */
+bool vl_device_sleep(struct vl_device *device, unsigned pair);
+/* Clear a kick descriptor that was found readable, without blocking, and count the kick. */
+void vl_device_kicked(struct vl_device *device, unsigned pair);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Regions of a peer's memory, see memory.h. */
+#include "memory/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+	return a < b + b_size && b < a + a_size;
+}
+
+/* Every sum that is made of a region's numbers later is checked here. */
+static int check_request(
+	const struct memory *old, const struct memory_region_request *request, const char **why
+)
+{
+	uint64_t end;
+
+	if (request->size == 0) {
+		*why = "a memory region has size 0";
+		return -EINVAL;
+	}
+	if (__builtin_add_overflow(request->guest_address, request->size, &end)
+	    || __builtin_add_overflow(request->user_address, request->size, &end)
+	    || __builtin_add_overflow(request->file_offset, request->size, &end)
+	    || end > INT64_MAX) {
+		*why = "a memory region wraps around the end of the address space";
+		return -EINVAL;
+	}
+	if (old == NULL)
+		return 0;
+	if (old->count >= MEMORY_REGIONS_MAX) {
+		*why = "too many memory regions";
+		return -ENOSPC;
+	}
+	for (unsigned i = 0; i < old->count; i++) {
+		const struct memory_region *region = &old->regions[i];
+
+		if (overlap(region->guest_address,
+			    region->size,
+			    request->guest_address,
+			    request->size)
+		    || overlap(
+			    region->user_address, region->size, request->user_address, request->size
+		    )) {
+			*why = "two memory regions overlap";
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int map_region(
+	const struct memory_region_request *request,
+	int fd,
+	struct memory_region *region,
+	const char **why
+)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0) {
+		*why = "a memory region came without a usable file";
+		return -errno;
+	}
+	if (!S_ISREG(status.st_mode)) {
+		*why = "a memory region's file is not shared memory; start QEMU with "
+		       "-object memory-backend-memfd,share=on";
+		return -EINVAL;
+	}
+	/* A page beyond the end of the file would be a SIGBUS at the first touch. */
+	if (request->file_offset + request->size > (uint64_t)status.st_size) {
+		*why = "a memory region is larger than its file";
+		return -ERANGE;
+	}
+	/* A file on hugetlbfs maps only at multiples of its page size, which is its block size. */
+	uint64_t page = status.st_blksize > 4096 ? (uint64_t)status.st_blksize : 4096;
+	uint64_t start = request->file_offset / page * page;
+	uint64_t lead = request->file_offset - start;
+	size_t size = (size_t)((lead + request->size + page - 1) / page * page);
+	void *mapping = mmap(
+		NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start
+	);
+
+	if (mapping == MAP_FAILED) {
+		*why = "a memory region cannot be mapped";
+		return -errno;
+	}
+	/* Tenants' memory has no place in our core dump; a kernel that cannot is no reason to stop.
+	 */
+	(void)madvise(mapping, size, MADV_DONTDUMP);
+	*region = (struct memory_region){
+		.guest_address = request->guest_address,
+		.size = request->size,
+		.user_address = request->user_address,
+		.host = (uint8_t *)mapping + lead,
+		.mapping = mapping,
+		.mapping_size = size,
+	};
+	return 0;
+}
+
+static struct memory *table_alloc(unsigned count)
+{
+	struct memory *memory = calloc(1, sizeof(*memory) + count * sizeof(struct memory_region));
+
+	if (memory != NULL)
+		memory->count = count;
+	return memory;
+}
+
+int memory_add(
+	const struct memory *old,
+	const struct memory_region_request *request,
+	int fd,
+	struct memory **out,
+	const char **why
+)
+{
+	unsigned count = old == NULL ? 0 : old->count;
+	int error = check_request(old, request, why);
+
+	if (error < 0)
+		return error;
+	struct memory *memory = table_alloc(count + 1);
+	if (memory == NULL) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	error = map_region(request, fd, &memory->regions[count], why);
+	if (error < 0) {
+		free(memory);
+		return error;
+	}
+	if (count > 0)
+		memcpy(memory->regions, old->regions, count * sizeof(old->regions[0]));
+	*out = memory;
+	return 0;
+}
+
+int memory_remove(
+	const struct memory *old,
+	const struct memory_region_request *request,
+	struct memory **out,
+	struct memory_region *removed
+)
+{
+	for (unsigned i = 0; old != NULL && i < old->count; i++) {
+		const struct memory_region *region = &old->regions[i];
+
+		if (region->guest_address != request->guest_address
+		    || region->user_address != request->user_address
+		    || region->size != request->size)
+			continue;
+		struct memory *memory = table_alloc(old->count - 1);
+		if (memory == NULL)
+			return -ENOMEM;
+		*removed = *region;
+		for (unsigned from = 0, to = 0; from < old->count; from++) {
+			if (from != i)
+				memory->regions[to++] = old->regions[from];
+		}
+		*out = memory;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+void memory_unmap(const struct memory_region *region)
+{
+	munmap(region->mapping, region->mapping_size);
+}
+
+void memory_free_table(struct memory *memory)
+{
+	free(memory);
+}
+
+void memory_destroy(struct memory *memory)
+{
+	for (unsigned i = 0; memory != NULL && i < memory->count; i++)
+		memory_unmap(&memory->regions[i]);
+	free(memory);
+}
+
+uint64_t memory_size(const struct memory *memory)
+{
+	uint64_t size = 0;
+
+	for (unsigned i = 0; memory != NULL && i < memory->count; i++)
+		size += memory->regions[i].size;
+	return size;
+}
+
+void *memory_at_user(const struct memory *memory, uint64_t user_address, uint64_t size)
+{
+	for (unsigned i = 0; memory != NULL && i < memory->count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+		uint64_t offset = user_address - region->user_address;
+
+		if (offset < region->size && size <= region->size - offset)
+			return region->host + offset;
+	}
+	return NULL;
+}
+
+bool memory_read(
+	const struct memory *memory, uint64_t guest_address, void *to, size_t size, unsigned *hint
+)
+{
+	uint8_t *cursor = to;
+
+	while (size > 0) {
+		uint64_t run;
+		const uint8_t *from = memory_at_guest(memory, guest_address, &run, hint);
+
+		if (from == NULL)
+			return false;
+		size_t piece = run < size ? (size_t)run : size;
+		memcpy(cursor, from, piece);
+		cursor += piece;
+		guest_address += piece;
+		size -= piece;
+	}
+	return true;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The packed layout, device side (VIRTIO 1.3, 2.8). Included by ring.h only. */
+#pragma once
+
+enum {
+	PACKED_AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL,
+	PACKED_USED = 1 << VRING_PACKED_DESC_F_USED,
+	PACKED_WRAP = 1 << VRING_PACKED_EVENT_F_WRAP_CTR,
+};
+
+/* Available: the AVAIL bit is the wrap counter, the USED bit is not (2.8.1). */
+static inline bool packed_is_available(uint16_t flags, bool wrap)
+{
+	return !!(flags & PACKED_AVAIL) == wrap && !!(flags & PACKED_USED) != wrap;
+}
+
+static inline void packed_advance(uint16_t *slot, bool *wrap, uint32_t size, uint32_t count)
+{
+	uint32_t position = *slot + count;
+
+	if (position >= size) {
+		position -= size;
+		*wrap = !*wrap;
+	}
+	*slot = (uint16_t)position;
+}
+
+static inline int packed_walk_indirect(
+	struct ring *ring,
+	uint64_t address,
+	uint32_t bytes,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+)
+{
+	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
+
+	if (ring_check_indirect(ring, bytes) < 0)
+		return -1;
+	for (uint32_t i = 0; i < bytes / sizeof(struct vring_packed_desc); i++) {
+		struct vring_packed_desc desc;
+
+		if (!memory_read(
+			    memory, address + i * sizeof(desc), &desc, sizeof(desc), &ring->hint
+		    ))
+			return ring_break(ring, "an indirect table lies outside the shared memory");
+		if (ring_add_span(
+			    ring,
+			    chain,
+			    spans,
+			    span_max,
+			    desc.addr,
+			    desc.len,
+			    desc.flags & VRING_DESC_F_WRITE
+		    )
+		    < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static inline int
+packed_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, uint32_t span_max)
+{
+	uint16_t slot = ring->next;
+	bool wrap = ring->next_wrap;
+	/* acquire: the descriptor's other fields, and the chain behind it, before its flags */
+	uint16_t flags = __atomic_load_n(&ring->packed_desc[slot].flags, __ATOMIC_ACQUIRE);
+
+	if (!packed_is_available(flags, wrap))
+		return 0;
+	if (ring->held_count == ring->size)
+		return ring_break(ring, "more chains were made available than the ring holds");
+	for (uint32_t count = 1; count <= ring->size; count++) {
+		const struct vring_packed_desc *desc = &ring->packed_desc[slot];
+		uint64_t address = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED);
+		uint32_t size = __atomic_load_n(&desc->len, __ATOMIC_RELAXED);
+		uint16_t id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED);
+
+		packed_advance(&slot, &wrap, ring->size, 1);
+		if (flags & VRING_DESC_F_INDIRECT) {
+			if (count > 1 || (flags & VRING_DESC_F_NEXT))
+				return ring_break(ring, "an indirect descriptor with a next");
+			if (packed_walk_indirect(ring, address, size, chain, spans, span_max) < 0)
+				return -1;
+		} else if (ring_add_span(ring, chain, spans, span_max, address, size, flags & VRING_DESC_F_WRITE) < 0) {
+			return -1;
+		}
+		if (!(flags & VRING_DESC_F_NEXT)) {
+			/* The id counts only in the last descriptor of a chain (2.8.6). */
+			ring_hold(ring, id, (uint16_t)count);
+			ring->next = slot;
+			ring->next_wrap = wrap;
+			return 1;
+		}
+		flags = __atomic_load_n(&ring->packed_desc[slot].flags, __ATOMIC_RELAXED);
+		if (!packed_is_available(flags, wrap))
+			return ring_break(
+				ring, "a chain runs into a descriptor that is not available"
+			);
+	}
+	return ring_break(ring, "a chain is longer than the ring");
+}
+
+static inline void packed_publish(struct ring *ring, uint32_t count)
+{
+	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];
+	uint16_t first_flags = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ring_held *held = ring_held_at(ring, i);
+		struct vring_packed_desc *desc = &ring->packed_desc[ring->used_next];
+		uint16_t flags = ring->used_wrap ? PACKED_AVAIL | PACKED_USED : 0;
+
+		if (held->written > 0)
+			flags |= VRING_DESC_F_WRITE;
+		desc->id = held->id;
+		desc->len = held->written;
+		if (i == 0)
+			first_flags = flags;
+		else
+			__atomic_store_n(&desc->flags, flags, __ATOMIC_RELEASE);
+		packed_advance(&ring->used_next, &ring->used_wrap, ring->size, held->count);
+	}
+	/* release, and last: the driver looks at the first before any of the others */
+	__atomic_store_n(&first->flags, first_flags, __ATOMIC_RELEASE);
+}
+
+static inline bool packed_wants_call(struct ring *ring)
+{
+	uint16_t from = ring->signalled;
+	bool from_wrap = ring->signalled_wrap;
+
+	ring->signalled = ring->used_next;
+	ring->signalled_wrap = ring->used_wrap;
+	/* full: our descriptors before our look at the driver's wish (2.8.21.3) */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* acquire: the offset is valid for the flags that were read with it */
+	uint16_t flags = __atomic_load_n(&ring->driver_event->flags, __ATOMIC_ACQUIRE);
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC || !ring->event_idx)
+		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
+	uint16_t off_wrap = __atomic_load_n(&ring->driver_event->off_wrap, __ATOMIC_RELAXED);
+	uint32_t event = off_wrap & (PACKED_WRAP - 1);
+	uint32_t to = ring->used_next;
+
+	/* Positions on one line, without wrap: those of the earlier lap lie below. */
+	if (from_wrap != ring->used_wrap)
+		to += ring->size;
+	if (!!(off_wrap & PACKED_WRAP) != from_wrap)
+		event += ring->size;
+	return event >= from && event < to;
+}
+
+static inline bool packed_notify_on(struct ring *ring)
+{
+	uint16_t wish = VRING_PACKED_EVENT_FLAG_ENABLE;
+
+	if (ring->event_idx) {
+		uint16_t off_wrap = ring->next;
+
+		if (ring->next_wrap)
+			off_wrap |= PACKED_WRAP;
+		__atomic_store_n(&ring->device_event->off_wrap, off_wrap, __ATOMIC_RELAXED);
+		wish = VRING_PACKED_EVENT_FLAG_DESC;
+	}
+	/* release: the offset before the flags that make it valid */
+	__atomic_store_n(&ring->device_event->flags, wish, __ATOMIC_RELEASE);
+	/* full: our wish before our last look at the descriptor */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	uint16_t flags = __atomic_load_n(&ring->packed_desc[ring->next].flags, __ATOMIC_RELAXED);
+	return packed_is_available(flags, ring->next_wrap);
+}
+
+static inline void packed_notify_off(struct ring *ring)
+{
+	__atomic_store_n(
+		&ring->device_event->flags, VRING_PACKED_EVENT_FLAG_DISABLE, __ATOMIC_RELAXED
+	);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The device side of a virtqueue, split (VIRTIO 1.3, 2.7) or packed (2.8).
+ *
+ * Idea: the device *takes* chains in the order the driver made them available, *holds* them, and
+ * *completes* them in that order; completed ones are *published* to the driver together, with one
+ * store that releases them. A ring knows nothing of networking and owns no memory of the peer.
+ *
+ * Rules
+ * - One thread uses a ring at a time. Control builds it, publishes it, and gets it back only when
+ *   no worker can still see it.
+ * - Everything in the ring's memory is the driver's to change at any moment: each value is loaded
+ *   once into a local and checked there. A driver that breaks a rule breaks its ring for good
+ *   (`broken` says how); the ring then takes nothing more.
+ * - The layout is a constant argument of the inline bodies in split.h and packed.h, so that each
+ *   is compiled without the other's branches.
+ */
+#pragma once
+
+#include <linux/virtio_ring.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "memory/memory.h"
+
+enum {
+	RING_SIZE_MAX = 32768,	 /* VIRTIO 1.3, 2.7 and 2.8 */
+	RING_CHAIN_SPANS = 1024, /* pieces of memory a chain may have beyond one per descriptor */
+};
+
+/* A chain that was taken and is not yet published. */
+struct ring_held {
+	uint16_t id;	  /* split: head index; packed: buffer id */
+	uint16_t count;	  /* packed: descriptors it takes up in the ring */
+	uint32_t written; /* bytes, for the used element */
+};
+
+struct ring {
+	/* control's: constant while published */
+	union {
+		struct vring_desc *split_desc;
+		struct vring_packed_desc *packed_desc;
+	};
+	union {
+		struct vring_avail *avail;
+		struct vring_packed_desc_event *driver_event;
+	};
+	union {
+		struct vring_used *used;
+		struct vring_packed_desc_event *device_event;
+	};
+	_Atomic(const struct memory *) memory; /* replaced while running, freed after quiescence */
+	uint32_t size;			       /* descriptors */
+	bool packed, event_idx, indirect;
+
+	/* the worker's */
+	uint16_t next;	    /* split: free running index; packed: slot, of the next chain */
+	uint16_t seen;	    /* split: the driver's index when it was last read */
+	uint16_t used_next; /* split: free running index; packed: slot, of the next used element */
+	uint16_t signalled; /* used_next at the last decision whether to notify */
+	bool next_wrap, used_wrap, signalled_wrap; /* packed: wrap counters */
+	bool notify_me;				   /* the driver was asked for notifications */
+	unsigned hint;				   /* memory region used last */
+	uint32_t held_first;			   /* position in `held` of the oldest chain */
+	uint32_t held_count;
+	struct ring_held *held;	      /* circular, `size` elements */
+	_Atomic(const char *) broken; /* static sentence; NULL while all is well */
+};
+
+/* What a chain is made of. Spans lie in the caller's array. */
+struct ring_chain {
+	uint32_t readable_spans, writable_spans;
+	uint64_t readable_size, writable_size; /* bytes */
+};
+
+/* Where a ring goes on; filled by ring_position(), taken by ring_open(). */
+struct ring_position {
+	uint16_t next, used_next;
+	bool next_wrap, used_wrap;
+};
+
+struct ring_config {
+	void *desc, *driver, *device; /* the three areas, mapped here */
+	const struct memory *memory;
+	uint32_t size;
+	bool packed, event_idx, indirect;
+	struct ring_position position;
+};
+
+/* Bytes of each area, for the check that it lies in one region. */
+uint64_t ring_desc_bytes(uint32_t size);
+uint64_t ring_driver_bytes(bool packed, uint32_t size);
+uint64_t ring_device_bytes(bool packed, uint32_t size);
+
+/* Set up `ring` (zeroed by the caller); allocates `held`. 0 or -ENOMEM. */
+int ring_open(struct ring *ring, const struct ring_config *config);
+void ring_close(struct ring *ring);
+void ring_position(const struct ring *ring, struct ring_position *out);
+
+/* The encoding of positions in SET/GET_VRING_BASE ("vring descriptor index" in vhost-user). For a
+ * split ring used_next is not in the message: it is read from the ring's memory. */
+uint32_t ring_position_encode(const struct ring_position *position, bool packed);
+struct ring_position ring_position_decode(uint32_t base, bool packed);
+
+/*
+ * Take the next chain. Its spans are stored from `spans` on, at most `span_max`.
+ * Returns 1, 0 if the driver has made nothing more available, or -EPROTO (the ring is broken).
+ */
+static inline int ring_take(
+	struct ring *ring,
+	const bool packed,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+);
+/* Undo the last takes: back to a position and count remembered before them. */
+struct ring_mark {
+	uint16_t next;
+	bool next_wrap;
+	uint32_t held_count;
+};
+static inline struct ring_mark ring_mark(const struct ring *ring)
+{
+	return (struct ring_mark){ring->next, ring->next_wrap, ring->held_count};
+}
+static inline void ring_rewind(struct ring *ring, struct ring_mark mark)
+{
+	ring->next = mark.next;
+	ring->next_wrap = mark.next_wrap;
+	ring->held_count = mark.held_count;
+}
+/* The n-th held chain, 0 being the oldest. */
+static inline struct ring_held *ring_held_at(struct ring *ring, uint32_t n)
+{
+	uint32_t position = ring->held_first + n;
+
+	return &ring->held[position < ring->size ? position : position - ring->size];
+}
+
+/* Give the oldest `count` held chains back to the driver. */
+static inline void ring_publish(struct ring *ring, const bool packed, uint32_t count);
+/* Whether the driver wants to be notified of what was published since the last call. */
+static inline bool ring_wants_call(struct ring *ring, const bool packed);
+/*
+ * Ask the driver for notifications (or no longer). ring_notify_on() returns true if chains are
+ * available already: then the caller has to go on, for no notification will come for them.
+ */
+static inline bool ring_notify_on(struct ring *ring, const bool packed);
+static inline void ring_notify_off(struct ring *ring, const bool packed);
+
+/* ---- shared by the two layouts ---- */
+
+static inline int ring_break(struct ring *ring, const char *why)
+{
+	atomic_store_explicit(&ring->broken, why, memory_order_release);
+	return -1;
+}
+
+static inline void ring_hold(struct ring *ring, uint16_t id, uint16_t count)
+{
+	*ring_held_at(ring, ring->held_count) = (struct ring_held){.id = id, .count = count};
+	ring->held_count++;
+}
+
+static inline void ring_drop_held(struct ring *ring, uint32_t count)
+{
+	ring->held_first += count;
+	if (ring->held_first >= ring->size)
+		ring->held_first -= ring->size;
+	ring->held_count -= count;
+}
+
+/* Add one buffer to a chain; it is split where it crosses regions. */
+static inline int ring_add_span(
+	struct ring *ring,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max,
+	uint64_t address,
+	uint32_t size,
+	bool writable
+)
+{
+	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
+	uint32_t used = chain->readable_spans + chain->writable_spans;
+
+	if (!writable && chain->writable_spans > 0)
+		return ring_break(ring, "a chain has a readable buffer behind a writable one");
+	if (writable)
+		chain->writable_size += size;
+	else
+		chain->readable_size += size;
+	while (size > 0) {
+		uint64_t run;
+		uint8_t *data = memory_at_guest(memory, address, &run, &ring->hint);
+
+		if (data == NULL)
+			return ring_break(ring, "a buffer lies outside the shared memory");
+		if (used == span_max)
+			return ring_break(ring, "a chain has too many pieces");
+		uint32_t piece = run < size ? (uint32_t)run : size;
+		spans[used++] = (struct iovec){.iov_base = data, .iov_len = piece};
+		if (writable)
+			chain->writable_spans++;
+		else
+			chain->readable_spans++;
+		address += piece;
+		size -= piece;
+	}
+	return 0;
+}
+
+static inline int ring_check_indirect(struct ring *ring, uint32_t bytes)
+{
+	if (!ring->indirect)
+		return ring_break(ring, "an indirect descriptor without INDIRECT_DESC");
+	if (bytes == 0 || bytes % sizeof(struct vring_desc) != 0)
+		return ring_break(ring, "an indirect table's size is not a multiple of 16");
+	if (bytes / sizeof(struct vring_desc) > RING_SIZE_MAX)
+		return ring_break(ring, "an indirect table is too long");
+	return 0;
+}
+
+#include "ring/packed.h"
+#include "ring/split.h"
+
+static inline int ring_take(
+	struct ring *ring,
+	const bool packed,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+)
+{
+	*chain = (struct ring_chain){0};
+	return packed ? packed_take(ring, chain, spans, span_max)
+		      : split_take(ring, chain, spans, span_max);
+}
+
+static inline void ring_publish(struct ring *ring, const bool packed, uint32_t count)
+{
+	if (count == 0)
+		return;
+	if (packed)
+		packed_publish(ring, count);
+	else
+		split_publish(ring, count);
+	ring_drop_held(ring, count);
+}
+
+static inline bool ring_wants_call(struct ring *ring, const bool packed)
+{
+	return packed ? packed_wants_call(ring) : split_wants_call(ring);
+}
+
+static inline bool ring_notify_on(struct ring *ring, const bool packed)
+{
+	ring->notify_me = true;
+	return packed ? packed_notify_on(ring) : split_notify_on(ring);
+}
+
+static inline void ring_notify_off(struct ring *ring, const bool packed)
+{
+	if (!ring->notify_me)
+		return;
+	ring->notify_me = false;
+	if (packed)
+		packed_notify_off(ring);
+	else
+		split_notify_off(ring);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The split layout, device side (VIRTIO 1.3, 2.7). Included by ring.h only. */
+#pragma once
+
+static inline uint16_t *split_used_event(struct ring *ring)
+{
+	return &ring->avail->ring[ring->size];
+}
+
+static inline uint16_t *split_avail_event(struct ring *ring)
+{
+	return (uint16_t *)(void *)&ring->used->ring[ring->size];
+}
+
+/* How many chains can be taken; reads the driver's index only when none is known. */
+static inline int split_available(struct ring *ring)
+{
+	uint16_t known = (uint16_t)(ring->seen - ring->next);
+
+	if (known == 0 || known > ring->size) {
+		/* acquire: the entries and descriptors below were written before the index */
+		uint16_t index = __atomic_load_n(&ring->avail->idx, __ATOMIC_ACQUIRE);
+
+		known = (uint16_t)(index - ring->next);
+		if (known > ring->size)
+			return ring_break(ring, "the available index jumped by more than the ring");
+		ring->seen = index;
+	}
+	return known;
+}
+
+/* Walk descriptors from `index` in a table of `count`, directly in memory. */
+static inline int split_walk(
+	struct ring *ring,
+	const struct vring_desc *table,
+	uint32_t count,
+	uint16_t index,
+	const bool inside_indirect,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+);
+
+/* An indirect table that lies in one region is walked in place; one that does not is an oddity of
+ * guests with scattered memory, read descriptor by descriptor in order. */
+static inline int split_walk_scattered(
+	struct ring *ring,
+	uint64_t address,
+	uint32_t count,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+)
+{
+	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
+	uint32_t index = 0;
+
+	for (uint32_t walked = 0; walked < count; walked++) {
+		struct vring_desc desc;
+
+		if (index >= count)
+			return ring_break(ring, "a descriptor's next is outside its table");
+		if (!memory_read(
+			    memory, address + index * sizeof(desc), &desc, sizeof(desc), &ring->hint
+		    ))
+			return ring_break(ring, "an indirect table lies outside the shared memory");
+		if (desc.flags & VRING_DESC_F_INDIRECT)
+			return ring_break(ring, "an indirect table inside an indirect table");
+		if (ring_add_span(
+			    ring,
+			    chain,
+			    spans,
+			    span_max,
+			    desc.addr,
+			    desc.len,
+			    desc.flags & VRING_DESC_F_WRITE
+		    )
+		    < 0)
+			return -1;
+		if (!(desc.flags & VRING_DESC_F_NEXT))
+			return 0;
+		index = desc.next;
+	}
+	return ring_break(ring, "a chain is a loop or longer than its table");
+}
+
+static inline int split_walk_indirect(
+	struct ring *ring,
+	uint64_t address,
+	uint32_t bytes,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+)
+{
+	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
+	uint32_t count = bytes / (uint32_t)sizeof(struct vring_desc);
+	uint64_t run;
+
+	if (ring_check_indirect(ring, bytes) < 0)
+		return -1;
+	const void *table = memory_at_guest(memory, address, &run, &ring->hint);
+	if (table == NULL || run < bytes)
+		return split_walk_scattered(ring, address, count, chain, spans, span_max);
+	return split_walk(ring, table, count, 0, true, chain, spans, span_max);
+}
+
+static inline int split_walk(
+	struct ring *ring,
+	const struct vring_desc *table,
+	uint32_t count,
+	uint16_t index,
+	const bool inside_indirect,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+)
+{
+	for (uint32_t walked = 0; walked < count; walked++) {
+		if (index >= count)
+			return ring_break(ring, "a descriptor's next is outside its table");
+		/* One load of each field: the driver may rewrite the descriptor as we look. */
+		uint64_t address = __atomic_load_n(&table[index].addr, __ATOMIC_RELAXED);
+		uint32_t size = __atomic_load_n(&table[index].len, __ATOMIC_RELAXED);
+		uint16_t flags = __atomic_load_n(&table[index].flags, __ATOMIC_RELAXED);
+		uint16_t next = __atomic_load_n(&table[index].next, __ATOMIC_RELAXED);
+
+		if (flags & VRING_DESC_F_INDIRECT) {
+			if (inside_indirect)
+				return ring_break(
+					ring, "an indirect table inside an indirect table"
+				);
+			if (flags & VRING_DESC_F_NEXT)
+				return ring_break(ring, "an indirect descriptor with a next");
+			return split_walk_indirect(ring, address, size, chain, spans, span_max);
+		}
+		if (ring_add_span(
+			    ring, chain, spans, span_max, address, size, flags & VRING_DESC_F_WRITE
+		    )
+		    < 0)
+			return -1;
+		if (!(flags & VRING_DESC_F_NEXT))
+			return 0;
+		index = next;
+	}
+	return ring_break(ring, "a chain is a loop or longer than its table");
+}
+
+static inline int
+split_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, uint32_t span_max)
+{
+	int available = split_available(ring);
+
+	if (available <= 0)
+		return available;
+	/* A ring that is full of chains we hold can have nothing new in it. */
+	if (ring->held_count == ring->size)
+		return ring_break(ring, "more chains were made available than the ring holds");
+	uint16_t head = __atomic_load_n(
+		&ring->avail->ring[ring->next & (ring->size - 1)], __ATOMIC_RELAXED
+	);
+	if (head >= ring->size)
+		return ring_break(ring, "an available entry is outside the descriptor table");
+	if (split_walk(ring, ring->split_desc, ring->size, head, false, chain, spans, span_max) < 0)
+		return -1;
+	ring_hold(ring, head, 1);
+	ring->next++;
+	return 1;
+}
+
+static inline void split_publish(struct ring *ring, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ring_held *held = ring_held_at(ring, i);
+		struct vring_used_elem *element =
+			&ring->used->ring[(uint16_t)(ring->used_next + i) & (ring->size - 1)];
+
+		element->id = held->id;
+		element->len = held->written;
+	}
+	ring->used_next = (uint16_t)(ring->used_next + count);
+	/* release: data and elements before the index */
+	__atomic_store_n(&ring->used->idx, ring->used_next, __ATOMIC_RELEASE);
+}
+
+static inline bool split_wants_call(struct ring *ring)
+{
+	/* full: our index store before our look at the driver's wish (2.7.10.1) */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!ring->event_idx) {
+		uint16_t flags = __atomic_load_n(&ring->avail->flags, __ATOMIC_RELAXED);
+
+		return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
+	}
+	uint16_t event = __atomic_load_n(split_used_event(ring), __ATOMIC_RELAXED);
+	uint16_t from = ring->signalled;
+
+	ring->signalled = ring->used_next;
+	return vring_need_event(event, ring->used_next, from);
+}
+
+static inline bool split_notify_on(struct ring *ring)
+{
+	if (ring->event_idx)
+		__atomic_store_n(split_avail_event(ring), ring->next, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(&ring->used->flags, 0, __ATOMIC_RELAXED);
+	/* full: our wish before our last look at the driver's index */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(&ring->avail->idx, __ATOMIC_RELAXED) != ring->next;
+}
+
+static inline void split_notify_off(struct ring *ring)
+{
+	/* With EVENT_IDX an event index that is not moved on is enough. */
+	if (!ring->event_idx)
+		__atomic_store_n(&ring->used->flags, VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+}
