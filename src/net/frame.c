@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Parsing of frames, see frame.h. */
+#include "net/frame.h"
+
+#include <string.h>
+
+void frame_push_vlan(struct vl_frame *frame, uint16_t tci)
+{
+	uint8_t *head = frame->head - VLAN_TAG_SIZE;
+
+	memmove(head, frame->head, 2 * ETHER_ADDRESS_SIZE);
+	store_be16(head + 12, ETHERTYPE_VLAN_TAG);
+	store_be16(head + 14, tci);
+	frame->head = head;
+	frame->head_size += VLAN_TAG_SIZE;
+	frame->size += VLAN_TAG_SIZE;
+	if (frame->header.flags & VL_NET_NEEDS_CSUM)
+		frame->header.csum_start += VLAN_TAG_SIZE;
+	if (frame->header.gso_type != VL_GSO_NONE)
+		frame->header.hdr_len += VLAN_TAG_SIZE;
+}
+
+void frame_pop_vlan(struct vl_frame *frame)
+{
+	uint8_t *head = frame->head + VLAN_TAG_SIZE;
+
+	memmove(head, frame->head, 2 * ETHER_ADDRESS_SIZE);
+	frame->head = head;
+	frame->head_size -= VLAN_TAG_SIZE;
+	frame->size -= VLAN_TAG_SIZE;
+	if (frame->header.flags & VL_NET_NEEDS_CSUM)
+		frame->header.csum_start -= VLAN_TAG_SIZE;
+	if (frame->header.gso_type != VL_GSO_NONE)
+		frame->header.hdr_len -= VLAN_TAG_SIZE;
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+	/* multiply and fold: cheap, and every input bit reaches the high bits that are used */
+	hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+	return hash ^ hash >> 32;
+}
+
+static uint64_t mix_bytes(uint64_t hash, const uint8_t *bytes, uint32_t size)
+{
+	for (; size >= 4; size -= 4, bytes += 4) {
+		uint32_t word;
+
+		memcpy(&word, bytes, sizeof(word));
+		hash = mix(hash, word);
+	}
+	return hash;
+}
+
+static bool has_ports(uint8_t protocol)
+{
+	return protocol == 6 || protocol == 17 || protocol == 132; /* TCP, UDP, SCTP */
+}
+
+uint32_t frame_flow_hash(const struct vl_frame *frame)
+{
+	const uint8_t *head = frame->head;
+	uint32_t size = frame->head_size;
+	uint32_t offset = ETHER_HEADER_SIZE;
+	uint16_t tci;
+	uint64_t hash = 0;
+
+	if (frame_vlan_tag(frame, &tci)) {
+		hash = tci & VLAN_ID_MASK;
+		offset += VLAN_TAG_SIZE;
+	}
+	uint16_t type = load_be16(head + offset - 2);
+	if (type == ETHERTYPE_IP4 && size >= offset + 20) {
+		uint32_t header_size = (head[offset] & 0xfu) * 4;
+		uint16_t fragment = load_be16(head + offset + 6) & 0x3fff; /* MF and offset */
+
+		hash = mix_bytes(mix(hash, head[offset + 9]), head + offset + 12, 8);
+		/* Only a first fragment has ports: all of a datagram must go one way. */
+		if (fragment == 0 && has_ports(head[offset + 9])
+		    && size >= offset + header_size + 4)
+			hash = mix_bytes(hash, head + offset + header_size, 4);
+	} else if (type == ETHERTYPE_IP6 && size >= offset + 40) {
+		hash = mix_bytes(mix(hash, head[offset + 6]), head + offset + 8, 32);
+		if (has_ports(head[offset + 6]) && size >= offset + 44)
+			hash = mix_bytes(hash, head + offset + 40, 4);
+	} else {
+		hash = mix_bytes(hash, head, 2 * ETHER_ADDRESS_SIZE);
+	}
+	return (uint32_t)(hash ^ hash >> 32);
+}
+
+uint32_t frame_needs(const struct vl_net_header *header)
+{
+	uint32_t need = header->flags & VL_NET_NEEDS_CSUM ? NEED_CSUM : 0;
+
+	if (header->gso_type & VL_GSO_ECN)
+		need |= NEED_ECN;
+	switch (header->gso_type & ~VL_GSO_ECN) {
+	case VL_GSO_TCPV4:
+		return need | NEED_TSO4;
+	case VL_GSO_TCPV6:
+		return need | NEED_TSO6;
+	case VL_GSO_UDP:
+		return need | NEED_UFO;
+	case VL_GSO_UDP_L4:
+		return need | NEED_USO;
+	default:
+		return need;
+	}
+}
+
+static bool is_gso_type(uint8_t type)
+{
+	bool ecn = type & VL_GSO_ECN;
+
+	switch (type & ~VL_GSO_ECN) {
+	case VL_GSO_TCPV4:
+	case VL_GSO_TCPV6:
+		return true;
+	case VL_GSO_NONE:
+	case VL_GSO_UDP:
+	case VL_GSO_UDP_L4:
+		return !ecn;
+	default:
+		return false;
+	}
+}
+
+bool frame_check_header(struct vl_frame *frame, uint32_t *need)
+{
+	struct vl_net_header *header = &frame->header;
+
+	/* What a sender may say; the rest is the receive direction's. */
+	header->flags &= VL_NET_NEEDS_CSUM;
+	header->num_buffers = 0;
+	*need = 0;
+	if (!is_gso_type(header->gso_type))
+		return false;
+	if (header->flags & VL_NET_NEEDS_CSUM) {
+		uint32_t end = (uint32_t)header->csum_start + header->csum_offset + 2;
+
+		if (header->csum_start < ETHER_HEADER_SIZE || end > frame->size)
+			return false;
+	} else {
+		header->csum_start = 0;
+		header->csum_offset = 0;
+	}
+	if (header->gso_type == VL_GSO_NONE) {
+		header->gso_size = 0;
+		header->hdr_len = 0;
+	} else {
+		/* Segments need a checksum each, so a large frame comes with a partial one. */
+		if (header->gso_size == 0 || !(header->flags & VL_NET_NEEDS_CSUM))
+			return false;
+		/* hdr_len is a hint (5.1.6.2); one that lies is replaced by what is surely header.
+		 */
+		if (header->hdr_len > frame->size || header->hdr_len < header->csum_start)
+			header->hdr_len = header->csum_start;
+	}
+	*need = frame_needs(header);
+	return true;
+}
+
+/* Sum of big endian words; `odd` says that the sum so far ended inside a word. */
+static uint64_t sum_bytes(uint64_t sum, const uint8_t *bytes, size_t size, bool *odd)
+{
+	if (*odd && size > 0) {
+		sum += *bytes++;
+		size--;
+		*odd = false;
+	}
+	while (size >= 2) {
+		sum += load_be16(bytes);
+		bytes += 2;
+		size -= 2;
+	}
+	if (size > 0) {
+		sum += (uint64_t)*bytes << 8;
+		*odd = true;
+	}
+	return sum;
+}
+
+uint16_t frame_checksum(const struct vl_frame *frame)
+{
+	uint32_t skip = frame->header.csum_start;
+	uint64_t sum = 0;
+	bool odd = false;
+
+	if (skip < frame->head_size) {
+		sum = sum_bytes(sum, frame->head + skip, frame->head_size - skip, &odd);
+		skip = 0;
+	} else {
+		skip -= frame->head_size;
+	}
+	for (uint32_t i = 0; i < frame->tail_count; i++) {
+		const struct iovec *span = &frame->tail[i];
+
+		if (skip >= span->iov_len) {
+			skip -= (uint32_t)span->iov_len;
+			continue;
+		}
+		sum = sum_bytes(
+			sum, (const uint8_t *)span->iov_base + skip, span->iov_len - skip, &odd
+		);
+		skip = 0;
+	}
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	uint16_t result = (uint16_t)~sum;
+	/* A UDP sum of zero means "none" (RFC 768); for TCP both encodings of zero are equal. */
+	return result == 0 ? 0xffff : result;
+}

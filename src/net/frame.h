@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is in a frame: Ethernet and VLAN headers, the flow it belongs to, whether its virtio-net
+ * header tells the truth, its checksum. Works on the head that was fetched once; see
+ * virtlane/frame.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtlane/frame.h"
+
+enum {
+	ETHER_ADDRESS_SIZE = 6,
+	ETHER_HEADER_SIZE = 14,
+	VLAN_TAG_SIZE = 4,
+	ETHERTYPE_VLAN_TAG = 0x8100, /* IEEE 802.1Q C-tag */
+	ETHERTYPE_IP4 = 0x0800,
+	ETHERTYPE_IP6 = 0x86dd,
+	VLAN_ID_MASK = 0x0fff,
+};
+
+static inline uint16_t load_be16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static inline void store_be16(uint8_t *at, uint16_t value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
+/* Whether the frame has a C-tag; its tag control information is stored in *tci then. */
+static inline bool frame_vlan_tag(const struct vl_frame *frame, uint16_t *tci)
+{
+	if (frame->head_size < ETHER_HEADER_SIZE + VLAN_TAG_SIZE
+	    || load_be16(frame->head + 12) != ETHERTYPE_VLAN_TAG)
+		return false;
+	*tci = load_be16(frame->head + 14);
+	return true;
+}
+
+/* Put a C-tag in, or take it out; both keep the offsets in the virtio-net header right. The room
+ * in front of the head suffices for VL_HEAD_ROOM / 4 tags. */
+void frame_push_vlan(struct vl_frame *frame, uint16_t tci);
+void frame_pop_vlan(struct vl_frame *frame);
+
+/* Same value for all frames of a flow (addresses, protocol, ports; both IP versions), spread well
+ * over 32 bits. A frame that is not IP counts by its Ethernet addresses. */
+uint32_t frame_flow_hash(const struct vl_frame *frame);
+
+/*
+ * Check the virtio-net header against the frame (VIRTIO 1.3, 5.1.6.2) and clear what a sender has
+ * no business to say. `need` gets the VL_NEED_* bits of what a receiver must be able to take.
+ * Returns false if the header contradicts the frame: the frame must be dropped.
+ */
+enum {
+	NEED_CSUM = 1 << 0,
+	NEED_TSO4 = 1 << 1,
+	NEED_TSO6 = 1 << 2,
+	NEED_ECN = 1 << 3,
+	NEED_UFO = 1 << 4,
+	NEED_USO = 1 << 5,
+};
+bool frame_check_header(struct vl_frame *frame, uint32_t *need);
+
+/* The receiver's side of `need`, from the header of a frame that was checked. */
+uint32_t frame_needs(const struct vl_net_header *header);
+
+/* The Internet checksum (RFC 1071) over a checked frame from csum_start to its end, as it is to
+ * be stored at csum_start + csum_offset, big endian. */
+uint16_t frame_checksum(const struct vl_frame *frame);

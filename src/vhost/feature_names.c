@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Names of feature bits, as the standards have them. */
+#include <stddef.h>
+
+#include "virtlane/features.h"
+
+#define NAME(bit) [VL_F_##bit] = #bit
+static const char *const features[VL_FEATURE_COUNT] = {
+	NAME(CSUM),
+	NAME(GUEST_CSUM),
+	NAME(CTRL_GUEST_OFFLOADS),
+	NAME(MTU),
+	NAME(MAC),
+	NAME(GUEST_TSO4),
+	NAME(GUEST_TSO6),
+	NAME(GUEST_ECN),
+	NAME(GUEST_UFO),
+	NAME(HOST_TSO4),
+	NAME(HOST_TSO6),
+	NAME(HOST_ECN),
+	NAME(HOST_UFO),
+	NAME(MRG_RXBUF),
+	NAME(STATUS),
+	NAME(CTRL_VQ),
+	NAME(CTRL_RX),
+	NAME(CTRL_VLAN),
+	NAME(CTRL_RX_EXTRA),
+	NAME(GUEST_ANNOUNCE),
+	NAME(MQ),
+	NAME(CTRL_MAC_ADDR),
+	NAME(NOTIFY_ON_EMPTY),
+	NAME(LOG_ALL),
+	NAME(ANY_LAYOUT),
+	NAME(INDIRECT_DESC),
+	NAME(EVENT_IDX),
+	NAME(PROTOCOL_FEATURES),
+	NAME(VERSION_1),
+	NAME(ACCESS_PLATFORM),
+	NAME(RING_PACKED),
+	NAME(IN_ORDER),
+	NAME(ORDER_PLATFORM),
+	NAME(SR_IOV),
+	NAME(NOTIFICATION_DATA),
+	NAME(NOTIF_CONFIG_DATA),
+	NAME(RING_RESET),
+	NAME(ADMIN_VQ),
+	NAME(DEVICE_STATS),
+	NAME(HASH_TUNNEL),
+	NAME(VQ_NOTF_COAL),
+	NAME(NOTF_COAL),
+	NAME(GUEST_USO4),
+	NAME(GUEST_USO6),
+	NAME(HOST_USO),
+	NAME(HASH_REPORT),
+	NAME(GUEST_HDRLEN),
+	NAME(RSS),
+	NAME(RSC_EXT),
+	NAME(STANDBY),
+	NAME(SPEED_DUPLEX),
+	NAME(RSS_CONTEXT),
+	NAME(GUEST_UDP_TUNNEL_GSO),
+	NAME(GUEST_UDP_TUNNEL_GSO_CSUM),
+	NAME(HOST_UDP_TUNNEL_GSO),
+	NAME(HOST_UDP_TUNNEL_GSO_CSUM),
+	NAME(OUT_NET_HEADER),
+	NAME(IPSEC),
+};
+
+#undef NAME
+#define NAME(bit) [VL_PROTOCOL_F_##bit] = #bit
+static const char *const protocol_features[] = {
+	NAME(MQ),
+	NAME(LOG_SHMFD),
+	NAME(RARP),
+	NAME(REPLY_ACK),
+	NAME(MTU),
+	NAME(BACKEND_REQ),
+	NAME(CROSS_ENDIAN),
+	NAME(CRYPTO_SESSION),
+	NAME(PAGEFAULT),
+	NAME(CONFIG),
+	NAME(BACKEND_SEND_FD),
+	NAME(HOST_NOTIFIER),
+	NAME(INFLIGHT_SHMFD),
+	NAME(RESET_DEVICE),
+	NAME(INBAND_NOTIFICATIONS),
+	NAME(CONFIGURE_MEM_SLOTS),
+	NAME(STATUS),
+	NAME(XEN_MMAP),
+	NAME(SHARED_OBJECT),
+	NAME(DEVICE_STATE),
+	NAME(GET_VRING_BASE_INFLIGHT),
+	NAME(GPA_ADDRESSES),
+	NAME(SHMEM),
+	NAME(GET_VRING_BASE_SKIP_DRAIN),
+};
+
+const char *vl_feature_name(unsigned bit)
+{
+	return bit < sizeof(features) / sizeof(features[0]) ? features[bit] : NULL;
+}
+
+const char *vl_protocol_feature_name(unsigned bit)
+{
+	size_t count = sizeof(protocol_features) / sizeof(protocol_features[0]);
+
+	return bit < count ? protocol_features[bit] : NULL;
+}
