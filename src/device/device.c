@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Life of a device and of its queues, see device.h. */
+#include "device/device.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/frame.h"
+
+enum {
+	/* Spans beyond one longest chain, so that a burst of usual chains fits. */
+	SPANS_A_BURST = VL_BURST_MAX * 8,
+	LEGACY_HEADER_SIZE = 10,
+	HEADER_SIZE = sizeof(struct vl_net_header),
+};
+static_assert(sizeof(struct vl_net_header) == 12, "VIRTIO 1.3, 5.1.6");
+
+void device_explain(struct vl_device *device, const char *format, ...)
+{
+	char reason[BACKEND_REASON_SIZE];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(reason, sizeof(reason), format, arguments);
+	va_end(arguments);
+	if (device->backend != NULL)
+		backend_explain(device->backend, "%s", reason);
+	else
+		memcpy(device->reason, reason, sizeof(reason));
+}
+
+void device_synchronize(struct vl_device *device)
+{
+	if (device->config.synchronize != NULL)
+		device->config.synchronize(device->config.context);
+}
+
+unsigned device_control_index(const struct vl_device *device)
+{
+	if (!vl_features_have(&device->features, VL_F_MQ))
+		return 2;
+	return 2 * device->config.queue_pairs;
+}
+
+bool device_has_control(const struct vl_device *device)
+{
+	return vl_features_have(&device->features, VL_F_CTRL_VQ)
+	       && device_control_index(device) < device->queue_count;
+}
+
+static bool is_control(const struct vl_device *device, unsigned index)
+{
+	return device_has_control(device) && index == device_control_index(device);
+}
+
+/* ---- queues ---- */
+
+static void queue_free(struct queue *queue)
+{
+	if (queue == NULL)
+		return;
+	ring_close(&queue->ring);
+	free(queue->spans);
+	free(queue);
+}
+
+/* One of a ring's three areas: mapped as a whole, in one region, aligned. */
+static void *
+ring_area(struct vl_device *device, uint64_t address, uint64_t bytes, uint64_t alignment)
+{
+	void *area = memory_at_user(device->memory, address, bytes);
+
+	return (uintptr_t)area % alignment == 0 ? area : NULL;
+}
+
+/* 1: *config is filled; 0: something has not been said yet; -errno: what was said is wrong. */
+static int ring_configure(struct vl_device *device, unsigned index, struct ring_config *config)
+{
+	struct virtqueue *vq = &device->queues[index];
+	const struct vhost_vring_addr *address = &vq->address;
+	const struct vl_features *features = &device->features;
+	bool packed = vl_features_have(features, VL_F_RING_PACKED);
+	uint32_t size = vq->size;
+
+	if (!vq->started || !vq->has_address || size == 0 || device->memory == NULL)
+		return 0;
+	if (!packed && (size & (size - 1)) != 0) {
+		device_explain(
+			device,
+			"queue %u: a split ring of %u entries is no power of two",
+			index,
+			size
+		);
+		return -EINVAL;
+	}
+	*config = (struct ring_config){
+		.desc = ring_area(device, address->desc_user_addr, ring_desc_bytes(size), 16),
+		.driver = ring_area(
+			device,
+			address->avail_user_addr,
+			ring_driver_bytes(packed, size),
+			packed ? 4 : 2
+		),
+		.device = ring_area(
+			device, address->used_user_addr, ring_device_bytes(packed, size), 4
+		),
+		.memory = device->memory,
+		.size = size,
+		.packed = packed,
+		.event_idx = vl_features_have(features, VL_F_EVENT_IDX),
+		.indirect = vl_features_have(features, VL_F_INDIRECT_DESC),
+		.position = ring_position_decode(vq->base, packed),
+	};
+	if (config->desc == NULL || config->driver == NULL || config->device == NULL) {
+		device_explain(
+			device, "queue %u: its ring is not aligned or not in shared memory", index
+		);
+		return -EFAULT;
+	}
+	if (packed && (config->position.next >= size || config->position.used_next >= size)) {
+		device_explain(device, "queue %u: its base is outside the ring", index);
+		return -EINVAL;
+	}
+	return 1;
+}
+
+static struct queue *
+queue_build(struct vl_device *device, unsigned index, const struct ring_config *config)
+{
+	struct virtqueue *vq = &device->queues[index];
+	struct queue *queue = calloc(1, sizeof(*queue));
+
+	if (queue == NULL)
+		return NULL;
+	queue->mergeable = vl_features_have(&device->features, VL_F_MRG_RXBUF);
+	queue->header_size = queue->mergeable || vl_features_have(&device->features, VL_F_VERSION_1)
+				     ? HEADER_SIZE
+				     : LEGACY_HEADER_SIZE;
+	queue->span_chain_max = config->size + RING_CHAIN_SPANS;
+	queue->span_capacity = queue->span_chain_max + SPANS_A_BURST;
+	queue->counters = &vq->counters;
+	atomic_init(&queue->enabled, vq->enabled);
+	atomic_init(&queue->call_fd, vq->call_fd);
+	atomic_init(&queue->err_fd, vq->err_fd);
+	queue->spans = calloc(queue->span_capacity, sizeof(queue->spans[0]));
+	if (queue->spans == NULL || ring_open(&queue->ring, config) < 0) {
+		queue_free(queue);
+		return NULL;
+	}
+	return queue;
+}
+
+int device_publish(struct vl_device *device, unsigned index)
+{
+	struct virtqueue *vq = &device->queues[index];
+	struct ring_config config;
+	int known = ring_configure(device, index, &config);
+
+	if (known <= 0)
+		return known;
+	struct queue *queue = queue_build(device, index, &config);
+	if (queue == NULL) {
+		device_explain(device, "queue %u: out of memory", index);
+		return -ENOMEM;
+	}
+	/* Kicks are wanted on the queues the driver sends on; a receive queue is looked at when
+	 * there is something to receive. */
+	if (index % 2 == 1 || is_control(device, index)) {
+		(void)ring_notify_on(&queue->ring, config.packed);
+	} else {
+		queue->ring.notify_me = true;
+		ring_notify_off(&queue->ring, config.packed);
+	}
+	atomic_store_explicit(&queue->ring.broken, vq->broken, memory_order_relaxed);
+	/* release: the queue's content before the pointer to it */
+	atomic_store_explicit(&vq->live, queue, memory_order_release);
+	return 0;
+}
+
+/* Keep where the ring is, so that it can go on there. */
+static void queue_retire(struct virtqueue *vq, struct queue *queue)
+{
+	struct ring_position position;
+
+	ring_position(&queue->ring, &position);
+	vq->base = ring_position_encode(&position, queue->ring.packed);
+	vq->broken = atomic_load_explicit(&queue->ring.broken, memory_order_relaxed);
+	queue_free(queue);
+}
+
+void device_unpublish(struct vl_device *device, unsigned index)
+{
+	struct virtqueue *vq = &device->queues[index];
+	struct queue *queue = atomic_exchange_explicit(&vq->live, NULL, memory_order_acq_rel);
+
+	if (queue == NULL)
+		return;
+	device_synchronize(device);
+	queue_retire(vq, queue);
+}
+
+void device_unpublish_all(struct vl_device *device)
+{
+	struct queue *queues[DEVICE_QUEUES_MAX];
+	bool any = false;
+
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		queues[i] = atomic_exchange_explicit(
+			&device->queues[i].live, NULL, memory_order_acq_rel
+		);
+		any = any || queues[i] != NULL;
+	}
+	if (!any)
+		return;
+	device_synchronize(device);
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		if (queues[i] != NULL)
+			queue_retire(&device->queues[i], queues[i]);
+	}
+}
+
+int device_publish_all(struct vl_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		int error = device_publish(device, i);
+
+		if (error < 0)
+			return error;
+	}
+	return 0;
+}
+
+/* Pairs are used from the first on, as many as are ready without a gap. */
+static void update_active_pairs(struct vl_device *device)
+{
+	unsigned chosen = atomic_load_explicit(&device->chosen_pairs, memory_order_relaxed);
+	unsigned pairs = 0;
+
+	while (pairs < device->config.queue_pairs && vl_device_ready(device, pairs, true))
+		pairs++;
+	if (chosen != 0 && pairs > chosen)
+		pairs = chosen;
+	atomic_store_explicit(&device->active_pairs, pairs, memory_order_relaxed);
+}
+
+void device_queue_changed(struct vl_device *device, unsigned index)
+{
+	update_active_pairs(device);
+	if (device->config.queue_changed != NULL && index / 2 < device->config.queue_pairs)
+		device->config.queue_changed(device->config.context, index / 2);
+}
+
+void device_update_offloads(struct vl_device *device, uint64_t guest_offloads)
+{
+	static const struct {
+		uint8_t feature;
+		uint32_t need;
+	} map[] = {
+		{VL_F_GUEST_CSUM, NEED_CSUM},
+		{VL_F_GUEST_TSO4, NEED_TSO4},
+		{VL_F_GUEST_TSO6, NEED_TSO6},
+		{VL_F_GUEST_ECN, NEED_ECN},
+		{VL_F_GUEST_UFO, NEED_UFO},
+	};
+	uint32_t accepts = 0;
+
+	for (unsigned i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
+		if ((guest_offloads >> map[i].feature) & 1)
+			accepts |= map[i].need;
+	}
+	/* The two bits go together (5.1.3.1); the header does not tell them apart. */
+	if (((guest_offloads >> VL_F_GUEST_USO4) & 1) && ((guest_offloads >> VL_F_GUEST_USO6) & 1))
+		accepts |= NEED_USO;
+	atomic_store_explicit(&device->accepts, accepts, memory_order_relaxed);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void forget_queue(struct vl_device *device, unsigned index)
+{
+	struct virtqueue *vq = &device->queues[index];
+
+	close_fd(&vq->call_fd);
+	close_fd(&vq->err_fd);
+	vq->size = 0;
+	vq->base = 0;
+	vq->broken = NULL;
+	vq->has_address = false;
+	vq->started = false;
+	vq->enabled = false;
+}
+
+void device_set_kick(struct vl_device *device, unsigned index, int fd)
+{
+	struct virtqueue *vq = &device->queues[index];
+	int old = atomic_exchange_explicit(&vq->kick_fd, fd, memory_order_relaxed);
+
+	if (old == fd)
+		return;
+	if (is_control(device, index)) {
+		if (device->config.control_kick_changed != NULL)
+			device->config.control_kick_changed(device->config.context, old, fd);
+	} else if (index % 2 == 1 && index / 2 < device->config.queue_pairs) {
+		if (device->config.kick_changed != NULL)
+			device->config.kick_changed(device->config.context, index / 2, old, fd);
+	}
+	if (old < 0)
+		return;
+	/* A data thread may be about to read it. */
+	device_synchronize(device);
+	close(old);
+}
+
+void device_reset(struct vl_device *device)
+{
+	device_unpublish_all(device);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		device_set_kick(device, i, -1);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		forget_queue(device, i);
+	device_set_filter(device, NULL);
+	device->features = (struct vl_features){0};
+	device->status = 0;
+	device_update_offloads(device, 0);
+	atomic_store_explicit(&device->chosen_pairs, 0, memory_order_relaxed);
+	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
+		device_queue_changed(device, 2 * pair);
+}
+
+/* ---- public ---- */
+
+int vl_device_create(const struct vl_device_config *config, struct vl_device **out)
+{
+	if (config->size != sizeof(*config) || config->queue_pairs == 0
+	    || config->queue_pairs > VL_QUEUE_PAIRS_MAX)
+		return -EINVAL;
+	unsigned count = 2 * config->queue_pairs + 1;
+	if (count > DEVICE_QUEUES_MAX)
+		count = DEVICE_QUEUES_MAX;
+	struct vl_device *device = calloc(1, sizeof(*device) + count * sizeof(device->queues[0]));
+	if (device == NULL)
+		return -ENOMEM;
+	device->config = *config;
+	device->queue_count = count;
+	device->mtu = config->mtu;
+	device->link_status = 1; /* VIRTIO_NET_S_LINK_UP */
+	device->offered = device_supported_features(config);
+	for (unsigned i = 0; i < count; i++) {
+		atomic_init(&device->queues[i].kick_fd, -1);
+		device->queues[i].call_fd = -1;
+		device->queues[i].err_fd = -1;
+	}
+	*out = device;
+	return 0;
+}
+
+void vl_device_destroy(struct vl_device *device)
+{
+	if (device == NULL)
+		return;
+	vl_device_detach(device);
+	free(device);
+}
+
+int vl_device_attach(struct vl_device *device, int socket)
+{
+	if (device->backend != NULL)
+		return -EBUSY;
+	struct backend_config config = device_backend_config(device);
+	device->backend = backend_create(socket, &config);
+	if (device->backend == NULL)
+		return -ENOMEM;
+	device->reason[0] = '\0';
+	return 0;
+}
+
+void vl_device_detach(struct vl_device *device)
+{
+	if (device->backend != NULL)
+		memcpy(device->reason, device->backend->reason, sizeof(device->reason));
+	device_reset(device);
+	memory_destroy(device->memory);
+	device->memory = NULL;
+	backend_destroy(device->backend);
+	device->backend = NULL;
+}
+
+int vl_device_process(struct vl_device *device)
+{
+	return device->backend == NULL ? -ENOTCONN : backend_process(device->backend);
+}
+
+const char *vl_device_reason(const struct vl_device *device)
+{
+	return device->backend != NULL ? device->backend->reason : device->reason;
+}
+
+void vl_device_status(const struct vl_device *device, struct vl_device_status *out)
+{
+	const struct backend *backend = device->backend;
+	const char *name = backend == NULL ? NULL : vhost_request_name(backend->last_request);
+
+	*out = (struct vl_device_status){
+		.attached = backend != NULL,
+		.features = device->features,
+		.protocol_features = backend == NULL ? 0 : backend->protocol_features,
+		.last_message = name == NULL ? "" : name,
+		.memory_regions = device->memory == NULL ? 0 : device->memory->count,
+		.memory_size = memory_size(device->memory),
+		.queue_count = device->queue_count,
+		.pairs_up = vl_device_active_pairs(device),
+	};
+}
+
+void vl_device_queue_status(
+	const struct vl_device *device, unsigned index, struct vl_queue_status *out
+)
+{
+	const struct virtqueue *vq = &device->queues[index];
+	struct queue *queue = device_live(device, index);
+	struct ring_position position = ring_position_decode(
+		vq->base, vl_features_have(&device->features, VL_F_RING_PACKED)
+	);
+
+	/* Numbers of a running ring are a glance: the worker may be moving them. */
+	if (queue != NULL)
+		ring_position(&queue->ring, &position);
+	*out = (struct vl_queue_status){
+		.started = vq->started,
+		.enabled = vq->enabled,
+		.packed = vl_features_have(&device->features, VL_F_RING_PACKED),
+		.size = vq->size,
+		.avail = position.next,
+		.used = position.used_next,
+		.kicks = atomic_load_explicit(&vq->counters.kicks, memory_order_relaxed),
+		.calls = atomic_load_explicit(&vq->counters.calls, memory_order_relaxed),
+		.broken = queue == NULL
+				  ? vq->broken
+				  : atomic_load_explicit(&queue->ring.broken, memory_order_acquire),
+	};
+}
+
+bool vl_device_ready(const struct vl_device *device, unsigned pair, bool receive)
+{
+	struct queue *queue = device_live(device, 2 * pair + (receive ? 0 : 1));
+
+	return queue != NULL && atomic_load_explicit(&queue->enabled, memory_order_relaxed);
+}
+
+unsigned vl_device_active_pairs(const struct vl_device *device)
+{
+	return atomic_load_explicit(
+		&((struct vl_device *)device)->active_pairs, memory_order_relaxed
+	);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside of a virtio-net device.
+ *
+ * Theory of operation. For each virtqueue there are two structs: `virtqueue` holds what the front
+ * end has said so far and belongs to control; `queue` is a started ring and belongs to the data
+ * path. Control builds a queue when all that it needs has been said, and publishes it in
+ * virtqueue.live. To change anything that a queue holds constant, control takes it back (live =
+ * NULL, synchronize), keeps its position, and builds a new one. Data calls load `live` once and
+ * find either a whole queue or none.
+ *
+ * What may change beside running data calls is atomic: enabled, call descriptor, memory table,
+ * receive filter, offloads, number of pairs.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "device/queue.h"
+#include "memory/memory.h"
+#include "vhost/backend.h"
+#include "virtlane/device.h"
+
+enum {
+	DEVICE_QUEUES_MAX = 256, /* vhost-user has eight bits for a queue's index */
+	DEVICE_CONFIG_SIZE = 32, /* bytes of configuration space we fill */
+	FILTER_MACS_MAX = 64,	 /* of each kind, as other devices have */
+};
+
+/* What the driver wants to receive (control queue classes RX, MAC, VLAN; 5.1.6.5). Immutable once
+ * published. */
+struct receive_filter {
+	bool promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
+	bool vlan_filter;
+	uint8_t mac[6];
+	uint32_t unicast_count, multicast_count;
+	uint8_t unicast[FILTER_MACS_MAX][6], multicast[FILTER_MACS_MAX][6];
+	uint64_t vlans[4096 / 64];
+};
+
+struct virtqueue {
+	/* control's */
+	uint32_t size; /* 0: not said yet */
+	bool has_address, started, enabled;
+	struct vhost_vring_addr address;
+	uint32_t base; /* as in SET_VRING_BASE, while not live */
+	int call_fd, err_fd;
+	const char *broken; /* while not live: why the ring was stopped; NULL: it was not */
+	struct queue_counters counters; /* data path writes */
+
+	/* shared */
+	atomic_int kick_fd; /* closed only after synchronization */
+	_Atomic(struct queue *) live;
+};
+
+struct vl_device {
+	/* control's */
+	struct vl_device_config config;
+	struct vl_features offered, features;
+	uint8_t status;	      /* VIRTIO 1.3, 2.1 */
+	uint16_t link_status; /* of the configuration space */
+	uint16_t mtu;
+	struct memory *memory;	 /* may be NULL */
+	struct backend *backend; /* the session; NULL: none */
+	char reason[BACKEND_REASON_SIZE];
+	unsigned queue_count; /* with the control queue */
+
+	/* shared */
+	_Atomic(struct receive_filter *) filter; /* NULL: everything is wanted */
+	_Atomic uint32_t accepts; /* NEED_* bits of net/frame.h the driver can take */
+	atomic_uint chosen_pairs; /* by the control queue; 0: it said nothing */
+	atomic_uint active_pairs;
+
+	struct virtqueue queues[];
+};
+
+static inline struct queue *device_live(const struct vl_device *device, unsigned index)
+{
+	/* acquire: the queue's content before the pointer to it */
+	return atomic_load_explicit(
+		&((struct vl_device *)device)->queues[index].live, memory_order_acquire
+	);
+}
+
+/* Virtqueue index of the control queue (5.1.2). */
+unsigned device_control_index(const struct vl_device *device);
+/* Whether the driver has negotiated it, and its index is one that vhost-user can express. */
+bool device_has_control(const struct vl_device *device);
+
+/* ---- device.c ---- */
+
+void device_explain(struct vl_device *device, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void device_synchronize(struct vl_device *device);
+/* Publish a queue if it is started and everything it needs is known; 0 also when it is not. */
+int device_publish(struct vl_device *device, unsigned index);
+/* Take a queue back; its position is kept. */
+void device_unpublish(struct vl_device *device, unsigned index);
+/* The same for all, with one synchronization. */
+void device_unpublish_all(struct vl_device *device);
+int device_publish_all(struct vl_device *device);
+/* After a queue was started, stopped, enabled or disabled. */
+void device_queue_changed(struct vl_device *device, unsigned index);
+void device_update_offloads(struct vl_device *device, uint64_t guest_offloads);
+/* Take over a descriptor that the driver kicks (-1: none); the old one is closed. */
+void device_set_kick(struct vl_device *device, unsigned index, int fd);
+/* Stop and forget everything about the rings, the driver's wishes and its status. */
+void device_reset(struct vl_device *device);
+
+/* ---- session.c: what the session calls ---- */
+
+extern const struct backend_ops device_backend_ops;
+struct backend_config device_backend_config(struct vl_device *device);
+
+/* ---- config_space.c ---- */
+
+struct vl_features device_supported_features(const struct vl_device_config *config);
+void device_config_space(const struct vl_device *device, uint8_t out[DEVICE_CONFIG_SIZE]);
+
+/* ---- control_queue.c, filter.c ---- */
+
+/* Publish a filter (NULL: none) and free the old one. */
+void device_set_filter(struct vl_device *device, struct receive_filter *filter);
+/* A copy to be changed and published; NULL: no memory. */
+struct receive_filter *receive_filter_copy(const struct receive_filter *filter);
+bool filter_wants(const struct receive_filter *filter, const struct vl_frame *frame);

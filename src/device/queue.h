@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A started virtqueue of a virtio-net device as the data path sees it. Built by control,
+ * published through virtqueue.live, and freed after every data call has let go of it.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "ring/ring.h"
+
+/* Counters written by one data thread and read by control. */
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, value + n, memory_order_relaxed);
+}
+
+/* Counters of a queue; they outlive the queue's restarts. */
+struct queue_counters {
+	_Atomic uint64_t kicks, calls, discarded_frames, discarded_bytes;
+};
+
+struct queue {
+	/* control's: constant while published */
+	bool mergeable;
+	uint8_t header_size; /* bytes of virtio-net header: 10 or 12 */
+	uint32_t span_capacity, span_chain_max;
+	struct queue_counters *counters;
+
+	/* shared */
+	atomic_bool enabled;
+	atomic_int call_fd, err_fd;
+
+	/* the worker's */
+	struct ring ring;
+	struct iovec *spans; /* of the chains that were taken last, span_capacity elements */
+};
+
+/* Notify the driver, if it wants that, of what was published. Never blocks: the descriptor was
+ * made non-blocking when it came. */
+void queue_call(struct queue *queue);
+/* Tell the front end through the error descriptor that the ring is broken; once. */
+void queue_signal_error(struct queue *queue);

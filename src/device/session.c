@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a vhost-user session asks of the device, see vhost/backend.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "device/device.h"
+
+enum {
+	OFFERED_PROTOCOL_FEATURES =
+		1 << VL_PROTOCOL_F_MQ | 1 << VL_PROTOCOL_F_RARP | 1 << VL_PROTOCOL_F_REPLY_ACK
+		| 1 << VL_PROTOCOL_F_MTU | 1 << VL_PROTOCOL_F_BACKEND_REQ
+		| 1 << VL_PROTOCOL_F_CONFIG | 1 << VL_PROTOCOL_F_RESET_DEVICE
+		| 1 << VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1 << VL_PROTOCOL_F_STATUS,
+	MTU_MIN = 68, /* VIRTIO 1.3, 5.1.4.1 */
+};
+
+static uint64_t get_features(void *context)
+{
+	const struct vl_device *device = context;
+
+	return device->offered.word[0];
+}
+
+static int set_features(void *context, uint64_t features)
+{
+	struct vl_device *device = context;
+	struct vl_features wanted = {.word = {features}};
+
+	for (unsigned bit = 0; bit < VL_FEATURE_COUNT; bit++) {
+		if (vl_features_have(&wanted, bit) && !vl_features_have(&device->offered, bit)) {
+			const char *name = vl_feature_name(bit);
+
+			device_explain(
+				device,
+				"SET_FEATURES: bit %u (%s) was not offered",
+				bit,
+				name == NULL ? "unnamed" : name
+			);
+			return -EINVAL;
+		}
+	}
+	if (memcmp(&wanted, &device->features, sizeof(wanted)) == 0)
+		return 0;
+	/* Header size and layout follow from features, so running rings are built anew. */
+	device_unpublish_all(device);
+	device->features = wanted;
+	device_update_offloads(device, features);
+	return device_publish_all(device);
+}
+
+static void reset(void *context)
+{
+	device_reset(context);
+}
+
+/* ---- memory ---- */
+
+/* Give running rings another table: their addresses are looked up again in it. */
+static int replace_memory(struct vl_device *device, struct memory *memory)
+{
+	device->memory = memory;
+	return device_publish_all(device);
+}
+
+static int set_memory(
+	void *context, const struct memory_region_request *requests, const int *fds, unsigned count
+)
+{
+	struct vl_device *device = context;
+	struct memory *memory = NULL;
+	const char *why = "";
+
+	for (unsigned i = 0; i < count; i++) {
+		struct memory *more;
+		int error = memory_add(memory, &requests[i], fds[i], &more, &why);
+
+		if (error < 0) {
+			device_explain(device, "SET_MEM_TABLE: %s", why);
+			memory_destroy(memory);
+			return error;
+		}
+		memory_free_table(memory);
+		memory = more;
+	}
+	device_unpublish_all(device);
+	memory_destroy(device->memory);
+	return replace_memory(device, memory);
+}
+
+static int add_memory(void *context, const struct memory_region_request *request, int fd)
+{
+	struct vl_device *device = context;
+	struct memory *memory, *old = device->memory;
+	const char *why = "";
+	int error = memory_add(old, request, fd, &memory, &why);
+
+	if (error < 0) {
+		device_explain(device, "ADD_MEM_REG: %s", why);
+		return error;
+	}
+	/* Old regions stay where they are, so running rings only need to see the new table. */
+	device->memory = memory;
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		struct queue *queue = device_live(device, i);
+
+		if (queue != NULL)
+			/* release: the table's content before the pointer */
+			atomic_store_explicit(&queue->ring.memory, memory, memory_order_release);
+	}
+	device_synchronize(device);
+	memory_free_table(old);
+	/* A ring may have been waiting for just this region. */
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		if (device_live(device, i) != NULL)
+			continue;
+		error = device_publish(device, i);
+		if (error < 0)
+			return error;
+		device_queue_changed(device, i);
+	}
+	return 0;
+}
+
+static int remove_memory(void *context, const struct memory_region_request *request)
+{
+	struct vl_device *device = context;
+	struct memory_region removed;
+	struct memory *memory;
+	int error = memory_remove(device->memory, request, &memory, &removed);
+
+	if (error < 0) {
+		device_explain(device, "REM_MEM_REG: there is no such region");
+		return error;
+	}
+	device_unpublish_all(device);
+	memory_free_table(device->memory);
+	memory_unmap(&removed);
+	return replace_memory(device, memory);
+}
+
+/* ---- rings ---- */
+
+static int set_vring_size(void *context, unsigned index, uint32_t size)
+{
+	struct vl_device *device = context;
+
+	if (size == 0 || size > VL_QUEUE_SIZE_MAX) {
+		device_explain(
+			device,
+			"SET_VRING_NUM: queue %u: %u is not a size from 1 to %u",
+			index,
+			size,
+			VL_QUEUE_SIZE_MAX
+		);
+		return -EINVAL;
+	}
+	if (device->queues[index].size == size)
+		return 0;
+	device_unpublish(device, index);
+	device->queues[index].size = size;
+	return device_publish(device, index);
+}
+
+static int set_vring_address(void *context, unsigned index, const struct vhost_vring_addr *address)
+{
+	struct vl_device *device = context;
+	struct virtqueue *vq = &device->queues[index];
+
+	device_unpublish(device, index);
+	vq->address = *address;
+	vq->has_address = true;
+	int error = device_publish(device, index);
+	device_queue_changed(device, index);
+	return error;
+}
+
+static int set_vring_base(void *context, unsigned index, uint32_t base)
+{
+	struct vl_device *device = context;
+
+	device_unpublish(device, index);
+	device->queues[index].base = base;
+	return device_publish(device, index);
+}
+
+static int stop_vring(void *context, unsigned index, uint32_t *base)
+{
+	struct vl_device *device = context;
+	struct virtqueue *vq = &device->queues[index];
+
+	device_unpublish(device, index);
+	*base = vq->base;
+	vq->started = false;
+	vq->broken = NULL;
+	device_queue_changed(device, index);
+	return 0;
+}
+
+/* Nobody may make us wait: a peer that leaves its descriptor full loses a notification. */
+static void make_nonblocking(int fd)
+{
+	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && !(flags & O_NONBLOCK))
+		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+static int set_vring_kick(void *context, unsigned index, int fd)
+{
+	struct vl_device *device = context;
+
+	make_nonblocking(fd);
+	device_set_kick(device, index, fd);
+	/* "Ring states": this message starts the ring, whether the descriptor is readable or not.
+	 */
+	device->queues[index].started = true;
+	if (device_live(device, index) != NULL)
+		return 0;
+	int error = device_publish(device, index);
+	device_queue_changed(device, index);
+	return error;
+}
+
+/* Replace a descriptor that the data path may be writing to just now. */
+static void replace_fd(struct vl_device *device, int *kept, atomic_int *live, int fd)
+{
+	int old = *kept;
+
+	make_nonblocking(fd);
+	*kept = fd;
+	if (live != NULL)
+		atomic_store_explicit(live, fd, memory_order_relaxed);
+	if (old < 0)
+		return;
+	if (live != NULL)
+		device_synchronize(device);
+	close(old);
+}
+
+static int set_vring_call(void *context, unsigned index, int fd)
+{
+	struct vl_device *device = context;
+	struct virtqueue *vq = &device->queues[index];
+	struct queue *queue = device_live(device, index);
+
+	replace_fd(device, &vq->call_fd, queue == NULL ? NULL : &queue->call_fd, fd);
+	/* What was completed while the old descriptor was there may have gone unnoticed. */
+	if (queue != NULL && fd >= 0) {
+		uint64_t one = 1;
+
+		if (write(fd, &one, sizeof(one)) < 0)
+			return 0;
+	}
+	return 0;
+}
+
+static int set_vring_err(void *context, unsigned index, int fd)
+{
+	struct vl_device *device = context;
+	struct virtqueue *vq = &device->queues[index];
+	struct queue *queue = device_live(device, index);
+
+	replace_fd(device, &vq->err_fd, queue == NULL ? NULL : &queue->err_fd, fd);
+	return 0;
+}
+
+static int enable_vring(void *context, unsigned index, bool enable)
+{
+	struct vl_device *device = context;
+	struct virtqueue *vq = &device->queues[index];
+	struct queue *queue = device_live(device, index);
+
+	vq->enabled = enable;
+	if (queue != NULL)
+		atomic_store_explicit(&queue->enabled, enable, memory_order_relaxed);
+	device_queue_changed(device, index);
+	return 0;
+}
+
+/* ---- configuration ---- */
+
+static int get_config(void *context, uint32_t offset, uint32_t size, uint8_t *out)
+{
+	struct vl_device *device = context;
+	uint8_t space[VHOST_CONFIG_MAX] = {0};
+
+	/* Fields behind those we know read as zero: the reply is as long as what was asked for. */
+	device_config_space(device, space);
+	memcpy(out, space + offset, size);
+	return 0;
+}
+
+static int
+set_config(void *context, uint32_t offset, uint32_t size, const uint8_t *bytes, bool migration)
+{
+	struct vl_device *device = context;
+	struct receive_filter *filter = atomic_load_explicit(&device->filter, memory_order_relaxed);
+
+	/* Only a legacy driver may write, and only its address (5.1.4). */
+	bool legacy_mac = !vl_features_have(&device->features, VL_F_VERSION_1)
+			  && offset + size <= sizeof(device->config.mac);
+	if (!migration && !legacy_mac) {
+		device_explain(device, "SET_CONFIG: the field is read-only");
+		return -EPERM;
+	}
+	for (uint32_t i = 0; i < size && offset + i < sizeof(device->config.mac); i++)
+		device->config.mac[offset + i] = bytes[i];
+	if (filter != NULL) {
+		struct receive_filter *changed = receive_filter_copy(filter);
+
+		if (changed == NULL)
+			return -ENOMEM;
+		memcpy(changed->mac, device->config.mac, sizeof(changed->mac));
+		device_set_filter(device, changed);
+	}
+	return 0;
+}
+
+static int set_status(void *context, uint8_t status)
+{
+	struct vl_device *device = context;
+
+	device->status = status;
+	/* Status 0 is a reset (2.1); rings are stopped by messages of their own. */
+	if (status == 0)
+		device_set_filter(device, NULL);
+	return 0;
+}
+
+static uint8_t get_status(void *context)
+{
+	const struct vl_device *device = context;
+
+	return device->status;
+}
+
+static int set_mtu(void *context, uint16_t mtu)
+{
+	struct vl_device *device = context;
+
+	if (mtu < MTU_MIN) {
+		device_explain(device, "NET_SET_MTU: %u is less than %u", mtu, MTU_MIN);
+		return -EINVAL;
+	}
+	device->mtu = mtu;
+	return 0;
+}
+
+static int send_rarp(void *context, const uint8_t mac[6])
+{
+	struct vl_device *device = context;
+
+	if (device->config.announce != NULL)
+		device->config.announce(device->config.context, mac);
+	return 0;
+}
+
+const struct backend_ops device_backend_ops = {
+	.get_features = get_features,
+	.set_features = set_features,
+	.reset = reset,
+	.set_memory = set_memory,
+	.add_memory = add_memory,
+	.remove_memory = remove_memory,
+	.set_vring_size = set_vring_size,
+	.set_vring_address = set_vring_address,
+	.set_vring_base = set_vring_base,
+	.stop_vring = stop_vring,
+	.set_vring_kick = set_vring_kick,
+	.set_vring_call = set_vring_call,
+	.set_vring_err = set_vring_err,
+	.enable_vring = enable_vring,
+	.get_config = get_config,
+	.set_config = set_config,
+	.set_status = set_status,
+	.get_status = get_status,
+	.set_mtu = set_mtu,
+	.send_rarp = send_rarp,
+};
+
+struct backend_config device_backend_config(struct vl_device *device)
+{
+	return (struct backend_config){
+		.ops = &device_backend_ops,
+		.device = device,
+		.queue_count = device->queue_count,
+		.queue_num = device->config.queue_pairs,
+		.protocol_features = OFFERED_PROTOCOL_FEATURES,
+	};
+}
