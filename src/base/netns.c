@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Network namespaces, see netns.h. */
+#include "base/netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+int netns_run(
+	const char *name,
+	int (*act)(void *context, struct error *error),
+	void *context,
+	struct error *error
+)
+{
+	char path[PATH_MAX];
+	int result;
+
+	if (name[0] == '\0')
+		return act(context, error);
+	(void)snprintf(path, sizeof(path), "/run/netns/%s", name);
+	int there = open(path, O_RDONLY | O_CLOEXEC);
+	if (there < 0)
+		return error_set(
+			error,
+			-errno,
+			"cannot open network namespace %s: %s; make it with `ip netns add %s`",
+			name,
+			strerror(errno),
+			name
+		);
+	int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (home < 0 || setns(there, CLONE_NEWNET) < 0) {
+		result = error_set(
+			error,
+			-errno,
+			"cannot enter network namespace %s: %s",
+			name,
+			strerror(errno)
+		);
+	} else {
+		result = act(context, error);
+		if (setns(home, CLONE_NEWNET) < 0) {
+			log_error(LOG_PORT, "cannot leave network namespace %s; stopping", name);
+			abort();
+		}
+	}
+	close(there);
+	if (home >= 0)
+		close(home);
+	return result;
+}

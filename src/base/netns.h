@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Doing something in another network namespace. */
+#pragma once
+
+#include "base/error.h"
+
+/*
+ * Run `act` with the calling thread in the network namespace `name` (below /run/netns; empty: the
+ * one it is in), and return what it returns. -ENOENT: there is no such namespace. If the thread
+ * cannot be brought back the process ends: it must not go on in a tenant's namespace.
+ */
+int netns_run(
+	const char *name,
+	int (*act)(void *context, struct error *error),
+	void *context,
+	struct error *error
+);

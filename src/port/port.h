@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A port: where the switch meets a machine, a container, or the kernel. Every kind offers the
+ * same calls, so that the workers need not know which kind they handle.
+ *
+ * Threads: a port is created, changed and destroyed by the control thread. Data calls are made by
+ * workers: for each queue one thread at a time borrows, and one (the lock in `tx_locks` sees to
+ * it) copies in. Whatever a data call uses is freed by control only after hooks->synchronize().
+ */
+#pragma once
+
+#include <rte_spinlock.h>
+#include <stdatomic.h>
+
+#include "base/error.h"
+#include "port/settings.h"
+#include "port/status.h"
+#include "virtlane/frame.h"
+
+struct event_base;
+struct port;
+
+enum {
+	PORTS_MAX = 4096,
+	PORT_NONE = PORTS_MAX, /* an id that no port has */
+	DELIVERED = -1,	       /* the result of copy_in that is no enum drop_reason */
+};
+
+/* What a port may ask of the switch; control thread only. */
+struct port_hooks {
+	/* Return when every data call that was running has returned. */
+	void (*synchronize)(void *context);
+	/* A queue may have become ready: look at it. */
+	void (*wake)(void *context, struct port *port, unsigned queue);
+	/* The descriptor that announces frames on a queue has changed from `old_fd` to what is in
+	 * port->watch_fds; -1: none. */
+	void (*watch)(void *context, struct port *port, unsigned queue, int old_fd);
+	/* Let the network know that `mac` is behind this port now. */
+	void (*announce)(void *context, struct port *port, const uint8_t mac[6]);
+	void *context;
+	struct event_base *base;
+};
+
+struct port_ops {
+	/* ---- data ---- */
+
+	/* Frames that came from the port, at most `max`; to be given back before the next call.
+	 * -EPROTO: the peer broke its queue, there will be no more. */
+	int (*borrow)(struct port *port, unsigned queue, struct vl_frame *frames, unsigned max);
+	void (*give_back)(struct port *port, unsigned queue, unsigned count);
+	/* Copy frames to the port. Returns how many were dealt with, results[i] being DELIVERED or
+	 * a drop reason; fewer than `count` means no free buffers now. */
+	unsigned (*copy_in
+	)(struct port *port,
+	  unsigned queue,
+	  const struct vl_frame *const *frames,
+	  unsigned count,
+	  int *results);
+	/* Make visible what was copied in. */
+	void (*flush)(struct port *port, unsigned queue);
+	/* How many queues frames to the port are spread over; 0: the port is down. */
+	unsigned (*tx_queues)(const struct port *port);
+	/* Before a worker sleeps: announce frames from now on; false: there are some already. */
+	bool (*sleep)(struct port *port, unsigned queue);
+	/* The watched descriptor was readable. */
+	void (*woken)(struct port *port, unsigned queue);
+
+	/* ---- control ---- */
+
+	/* Once a second. */
+	void (*tick)(struct port *port);
+	/* All of `out` but counters.rx/tx and workers, which are the switch's. Counters that the
+	 * port keeps itself are added to `out`. */
+	void (*status)(const struct port *port, struct port_status *out);
+	void (*destroy)(struct port *port);
+};
+
+/* Limits flooding: frames in the present second. */
+struct port_storm {
+	_Atomic uint64_t second_and_count; /* second << 32 | count */
+};
+
+struct port {
+	/* control's; constant for workers */
+	const struct port_ops *ops;
+	const struct port_hooks *hooks;
+	struct port_settings settings;	/* except policy: see below */
+	unsigned id;			/* index in the switch's table */
+	bool poll_costs;		/* borrow is a system call: not to be made in every round */
+	int watch_fds[PORT_QUEUES_MAX]; /* readable when a queue has frames; -1: none */
+
+	/* shared */
+	_Atomic(struct port_policy *) policy; /* replaced whole */
+	_Atomic uint64_t announce;	      /* MAC (low 48 bits) to announce; 0: none */
+	struct port_storm storm;
+	rte_spinlock_t tx_locks[PORT_QUEUES_MAX];
+};
+
+/* Create a port of the kind that the settings say. 0, or -errno and an explanation. */
+int port_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+);
+void port_destroy(struct port *port);
+
+/* For the kinds: set up the common part. -ENOMEM. */
+int port_init(
+	struct port *port,
+	const struct port_ops *ops,
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks
+);
+void port_fini(struct port *port);
+/* For the kinds: announce another descriptor for a queue. Close the old one afterwards. */
+void port_watch(struct port *port, unsigned queue, int fd);
+
+int port_vhost_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+);
+int port_tap_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+);

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A tap port: an interface of the kernel, in a network namespace if asked.
+ *
+ * Frames carry the virtio-net header in both directions (IFF_VNET_HDR), so partial checksums pass
+ * as they are, and a guest's large segmentation frames, which the kernel cuts if it must. From
+ * the kernel we take partial checksums and nothing larger than the interface's MTU: not every
+ * receiver can take more (TUNSETOFFLOAD).
+ *
+ * A frame to the kernel is one writev() from where the frame lies. Frames from the kernel are read
+ * into slots of the queue.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/netns.h"
+#include "port/port.h"
+
+enum {
+	HEADER_SIZE = sizeof(struct vl_net_header),
+	/* A slot holds any frame the kernel may have; only what is used of it becomes memory. */
+	SLOT_SIZE = 66 * 1024,
+	SLOTS_SIZE = SLOT_SIZE * VL_BURST_MAX,
+	WRITE_SPANS_MAX = 1024, /* IOV_MAX of Linux */
+	/* What a driver negotiates as GUEST_CSUM; every receiver takes it, or has it filled in. */
+	TAP_OFFLOADS = TUN_F_CSUM,
+};
+
+struct tap_queue {
+	int fd; /* -1: not open */
+	uint8_t *slots;
+	struct iovec tails[VL_BURST_MAX];
+};
+
+struct port_tap {
+	struct port port;
+	char interface[IFNAMSIZ];
+	struct tap_queue queues[];
+};
+
+static struct port_tap *tap_of(struct port *port)
+{
+	return (struct port_tap *)port;
+}
+
+/* ---- data ---- */
+
+static void slot_to_frame(uint8_t *slot, size_t size, struct iovec *tail, struct vl_frame *frame)
+{
+	size_t head = size - HEADER_SIZE < VL_HEAD_MAX ? size - HEADER_SIZE : VL_HEAD_MAX;
+
+	memcpy(&frame->header, slot, HEADER_SIZE);
+	frame->size = (uint32_t)(size - HEADER_SIZE);
+	frame->head = frame->bytes;
+	frame->head_size = (uint16_t)head;
+	memcpy(frame->head, slot + HEADER_SIZE, head);
+	tail->iov_base = slot + HEADER_SIZE + head;
+	tail->iov_len = size - HEADER_SIZE - head;
+	frame->tail = tail;
+	frame->tail_count = tail->iov_len > 0 ? 1 : 0;
+}
+
+static int tap_borrow(struct port *port, unsigned queue, struct vl_frame *frames, unsigned max)
+{
+	struct tap_queue *tap = &tap_of(port)->queues[queue];
+	unsigned n = 0;
+
+	if (max > VL_BURST_MAX)
+		max = VL_BURST_MAX;
+	while (n < max) {
+		uint8_t *slot = tap->slots + (size_t)n * SLOT_SIZE;
+		ssize_t size = read(tap->fd, slot, SLOT_SIZE);
+
+		if (size < HEADER_SIZE)
+			break;
+		slot_to_frame(slot, (size_t)size, &tap->tails[n], &frames[n]);
+		n++;
+	}
+	return (int)n;
+}
+
+static void tap_give_back(struct port *, unsigned, unsigned)
+{
+	/* The slots are ours. */
+}
+
+/* One frame to the kernel: DELIVERED, a drop reason, or -EAGAIN. */
+static int write_frame(int fd, const struct vl_frame *frame)
+{
+	struct iovec spans[WRITE_SPANS_MAX];
+	struct vl_net_header header = frame->header;
+
+	if (frame->tail_count > WRITE_SPANS_MAX - 2)
+		return DROP_TAP_WRITE;
+	spans[0] = (struct iovec){&header, HEADER_SIZE};
+	spans[1] = (struct iovec){frame->head, frame->head_size};
+	memcpy(&spans[2], frame->tail, frame->tail_count * sizeof(spans[0]));
+	if (writev(fd, spans, 2 + frame->tail_count) >= 0)
+		return DELIVERED;
+	switch (errno) {
+	case EAGAIN:
+		return -EAGAIN;
+	case EIO: /* the interface is down */
+		return DROP_PORT_DOWN;
+	default:
+		return DROP_TAP_WRITE;
+	}
+}
+
+static unsigned tap_copy_in(
+	struct port *port,
+	unsigned queue,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	int *results
+)
+{
+	int fd = tap_of(port)->queues[queue].fd;
+
+	for (unsigned i = 0; i < count; i++) {
+		results[i] = write_frame(fd, frames[i]);
+		if (results[i] == -EAGAIN)
+			return i;
+	}
+	return count;
+}
+
+static void tap_flush(struct port *, unsigned)
+{
+	/* Every write was seen at once. */
+}
+
+static unsigned tap_tx_queues(const struct port *port)
+{
+	return port->settings.queues;
+}
+
+static bool tap_sleep(struct port *, unsigned)
+{
+	/* The descriptor stays readable while there are frames, so a sleep would end at once. */
+	return true;
+}
+
+static void tap_woken(struct port *, unsigned) {}
+
+/* ---- control ---- */
+
+static int set_interface(
+	struct port_tap *tap,
+	unsigned long request,
+	struct ifreq *ifr,
+	const char *what,
+	struct error *error
+)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int result = 0;
+
+	memcpy(ifr->ifr_name, tap->interface, IFNAMSIZ);
+	if (fd < 0 || ioctl(fd, request, ifr) < 0)
+		result = error_set(
+			error,
+			-errno,
+			"cannot set the %s of %s: %s",
+			what,
+			tap->interface,
+			strerror(errno)
+		);
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
+static int configure_interface(struct port_tap *tap, struct error *error)
+{
+	const struct port_settings *settings = &tap->port.settings;
+	struct ifreq ifr = {0};
+	int result = 0;
+
+	if (settings->mtu != 0) {
+		ifr.ifr_mtu = settings->mtu;
+		result = set_interface(tap, SIOCSIFMTU, &ifr, "MTU", error);
+	}
+	if (result == 0 && settings->policy.mac_count > 0) {
+		ifr.ifr_hwaddr.sa_family = 1; /* ARPHRD_ETHER */
+		memcpy(ifr.ifr_hwaddr.sa_data, settings->policy.macs[0].bytes, 6);
+		result = set_interface(tap, SIOCSIFHWADDR, &ifr, "address", error);
+	}
+	if (result == 0) {
+		memset(&ifr, 0, sizeof(ifr));
+		ifr.ifr_flags = IFF_UP | IFF_RUNNING | IFF_BROADCAST | IFF_MULTICAST;
+		result = set_interface(tap, SIOCSIFFLAGS, &ifr, "state", error);
+	}
+	return result;
+}
+
+static int open_queue(struct port_tap *tap, unsigned queue, struct error *error)
+{
+	struct ifreq ifr = {0};
+	int header_size = HEADER_SIZE;
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return error_set(
+			error,
+			-errno,
+			"cannot open /dev/net/tun: %s; a tap port needs CAP_NET_ADMIN",
+			strerror(errno)
+		);
+	tap->queues[queue].fd = fd;
+	memcpy(ifr.ifr_name, tap->interface, IFNAMSIZ);
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	if (tap->port.settings.queues > 1)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+		return error_set(
+			error,
+			-errno,
+			"cannot create interface %s: %s",
+			tap->interface,
+			strerror(errno)
+		);
+	if (ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0
+	    || ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS) < 0)
+		return error_set(
+			error,
+			-errno,
+			"cannot set offloads of %s: %s",
+			tap->interface,
+			strerror(errno)
+		);
+	return 0;
+}
+
+/* Runs in the port's network namespace. */
+static int open_interface(void *context, struct error *error)
+{
+	struct port_tap *tap = context;
+
+	/* TUNSETIFF would attach to a tap that is there already, and take another's frames. */
+	if (if_nametoindex(tap->interface) != 0)
+		return error_set(
+			error,
+			-EEXIST,
+			"interface %s exists already%s%s; choose another name with interface=",
+			tap->interface,
+			tap->port.settings.netns[0] == '\0' ? "" : " in network namespace ",
+			tap->port.settings.netns
+		);
+	for (unsigned i = 0; i < tap->port.settings.queues; i++) {
+		int result = open_queue(tap, i, error);
+
+		if (result < 0)
+			return result;
+	}
+	return configure_interface(tap, error);
+}
+
+static void tap_tick(struct port *) {}
+
+static void tap_status(const struct port *port, struct port_status *out)
+{
+	out->state = PORT_UP;
+	out->queue_count = port->settings.queues;
+	for (unsigned i = 0; i < port->settings.queues; i++)
+		out->queues[i] = (struct port_queue_status){
+			.index = (uint16_t)i,
+			.started = true,
+			.enabled = true,
+			.layout = "tap",
+			.worker = -1,
+		};
+}
+
+static void tap_destroy(struct port *port)
+{
+	struct port_tap *tap = tap_of(port);
+
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		struct tap_queue *queue = &tap->queues[i];
+
+		if (queue->fd >= 0) {
+			port_watch(port, i, -1);
+			close(queue->fd);
+		}
+		if (queue->slots != NULL)
+			munmap(queue->slots, SLOTS_SIZE);
+	}
+	port_fini(port);
+	free(tap);
+}
+
+static const struct port_ops tap_ops = {
+	.borrow = tap_borrow,
+	.give_back = tap_give_back,
+	.copy_in = tap_copy_in,
+	.flush = tap_flush,
+	.tx_queues = tap_tx_queues,
+	.sleep = tap_sleep,
+	.woken = tap_woken,
+	.tick = tap_tick,
+	.status = tap_status,
+	.destroy = tap_destroy,
+};
+
+static int open_slots(struct port_tap *tap)
+{
+	for (unsigned i = 0; i < tap->port.settings.queues; i++) {
+		void *slots =
+			mmap(NULL,
+			     SLOTS_SIZE,
+			     PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			     -1,
+			     0);
+
+		if (slots == MAP_FAILED)
+			return -ENOMEM;
+		tap->queues[i].slots = slots;
+	}
+	return 0;
+}
+
+int port_tap_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+)
+{
+	struct port_tap *tap = calloc(1, sizeof(*tap) + settings->queues * sizeof(tap->queues[0]));
+	const char *interface =
+		settings->interface[0] != '\0' ? settings->interface : settings->name;
+
+	if (tap == NULL || port_init(&tap->port, &tap_ops, settings, id, hooks) < 0) {
+		free(tap);
+		return error_set(error, -ENOMEM, "out of memory");
+	}
+	tap->port.poll_costs = true;
+	for (unsigned i = 0; i < settings->queues; i++)
+		tap->queues[i].fd = -1;
+	int result;
+	if (strlen(interface) >= IFNAMSIZ) {
+		result = error_set(
+			error,
+			-ENAMETOOLONG,
+			"%s is too long for an interface; give one of at most 15 characters with "
+			"interface=",
+			interface
+		);
+	} else {
+		memcpy(tap->interface, interface, strlen(interface) + 1);
+		result = open_slots(tap);
+		if (result < 0)
+			error_set(error, result, "out of memory");
+	}
+	if (result == 0)
+		result = netns_run(settings->netns, open_interface, tap, error);
+	if (result < 0) {
+		tap_destroy(&tap->port);
+		return result;
+	}
+	for (unsigned i = 0; i < settings->queues; i++)
+		port_watch(&tap->port, i, tap->queues[i].fd);
+	*out = &tap->port;
+	return 0;
+}

@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A vhost port: a virtio-net device that a front end (QEMU, User Mode Linux, DPDK's virtio-user)
+ * drives over a Unix socket.
+ *
+ * States: without a session the port waits: it listens, or tries to connect once a second. A
+ * session lives until its socket ends or its peer breaks the protocol; then the device is
+ * detached, the reason is kept, and the port waits again. One session at a time: the next peer
+ * waits in the listening socket's queue.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/unix_socket.h"
+#include "port/port.h"
+#include "virtlane/device.h"
+
+struct port_vhost {
+	struct port port;
+	struct vl_device *device;
+	int listen_fd; /* -1: the port connects */
+	struct event *accept_event, *session_event, *control_event;
+	char peer[64];
+	bool failed; /* the last session ended because the peer broke the rules */
+	char last_error[ERROR_SIZE];
+	bool broken_logged;
+};
+
+static struct port_vhost *vhost_of(struct port *port)
+{
+	return (struct port_vhost *)port;
+}
+
+static const struct port_vhost *vhost_of_const(const struct port *port)
+{
+	return (const struct port_vhost *)port;
+}
+
+/* ---- data ---- */
+
+static int vhost_borrow(struct port *port, unsigned queue, struct vl_frame *frames, unsigned max)
+{
+	return vl_device_borrow(vhost_of(port)->device, queue, frames, max);
+}
+
+static void vhost_give_back(struct port *port, unsigned queue, unsigned count)
+{
+	vl_device_give_back(vhost_of(port)->device, queue, count);
+}
+
+static unsigned vhost_copy_in(
+	struct port *port,
+	unsigned queue,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	int *results
+)
+{
+	static const int reasons[] = {
+		[VL_DELIVERED] = DELIVERED,
+		[VL_TOO_LARGE] = DROP_TOO_LARGE,
+		[VL_NO_OFFLOAD] = DROP_OFFLOAD,
+		[VL_FILTERED] = DROP_FILTERED,
+		[VL_DOWN] = DROP_PORT_DOWN,
+	};
+	enum vl_delivery deliveries[VL_BURST_MAX];
+	unsigned done = vl_device_copy_in(vhost_of(port)->device, queue, frames, count, deliveries);
+
+	for (unsigned i = 0; i < done; i++)
+		results[i] = reasons[deliveries[i]];
+	return done;
+}
+
+static void vhost_flush(struct port *port, unsigned queue)
+{
+	vl_device_flush(vhost_of(port)->device, queue);
+}
+
+static unsigned vhost_tx_queues(const struct port *port)
+{
+	return vl_device_active_pairs(vhost_of_const(port)->device);
+}
+
+static bool vhost_sleep(struct port *port, unsigned queue)
+{
+	return vl_device_sleep(vhost_of(port)->device, queue);
+}
+
+static void vhost_woken(struct port *port, unsigned queue)
+{
+	vl_device_kicked(vhost_of(port)->device, queue);
+}
+
+/* ---- what the device reports ---- */
+
+static void on_synchronize(void *context)
+{
+	struct port *port = context;
+
+	port->hooks->synchronize(port->hooks->context);
+}
+
+static void on_control_kick(evutil_socket_t, short, void *context)
+{
+	struct port_vhost *vhost = context;
+
+	vl_device_control_process(vhost->device);
+}
+
+/* The control queue comes and goes with its ring. */
+static void on_control_kick_changed(void *context, int, int new_fd)
+{
+	struct port_vhost *vhost = context;
+
+	if (vhost->control_event != NULL)
+		event_free(vhost->control_event);
+	vhost->control_event = NULL;
+	if (new_fd < 0)
+		return;
+	vhost->control_event = event_new(
+		vhost->port.hooks->base, new_fd, EV_READ | EV_PERSIST, on_control_kick, vhost
+	);
+	if (vhost->control_event == NULL || event_add(vhost->control_event, NULL) < 0)
+		log_error(
+			LOG_VHOST, "%s: cannot watch the control queue", vhost->port.settings.name
+		);
+}
+
+static void on_queue_changed(void *context, unsigned pair)
+{
+	struct port_vhost *vhost = context;
+	struct port *port = &vhost->port;
+
+	port->hooks->wake(port->hooks->context, port, pair);
+}
+
+static void on_kick_changed(void *context, unsigned pair, int, int new_fd)
+{
+	port_watch(context, pair, new_fd);
+}
+
+static void on_announce(void *context, const uint8_t mac[6])
+{
+	struct port *port = context;
+
+	port->hooks->announce(port->hooks->context, port, mac);
+}
+
+/* ---- session ---- */
+
+static void start_session(struct port_vhost *vhost, int socket);
+
+static void end_session(struct port_vhost *vhost, int error)
+{
+	const char *name = vhost->port.settings.name;
+
+	/* The event before the descriptor it watches. */
+	event_free(vhost->session_event);
+	vhost->session_event = NULL;
+	vl_device_detach(vhost->device);
+	vhost->peer[0] = '\0';
+	vhost->failed = error != -ECONNRESET;
+	if (vhost->failed) {
+		(void)snprintf(
+			vhost->last_error,
+			sizeof(vhost->last_error),
+			"%s",
+			vl_device_reason(vhost->device)
+		);
+		log_warning(LOG_VHOST, "%s: session closed: %s", name, vhost->last_error);
+	} else {
+		log_info(LOG_VHOST, "%s: the peer hung up", name);
+	}
+	if (vhost->accept_event != NULL)
+		event_add(vhost->accept_event, NULL);
+}
+
+static void on_session(evutil_socket_t, short, void *context)
+{
+	struct port_vhost *vhost = context;
+	int result = vl_device_process(vhost->device);
+
+	if (result < 0) {
+		end_session(vhost, result);
+		return;
+	}
+	if (result > 0)
+		event_active(vhost->session_event, EV_READ, 0);
+}
+
+static void describe_peer(struct port_vhost *vhost, int socket)
+{
+	struct ucred credentials;
+	socklen_t size = sizeof(credentials);
+
+	vhost->peer[0] = '\0';
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
+		(void)snprintf(
+			vhost->peer,
+			sizeof(vhost->peer),
+			"pid %d uid %u",
+			credentials.pid,
+			credentials.uid
+		);
+}
+
+static void start_session(struct port_vhost *vhost, int socket)
+{
+	const char *name = vhost->port.settings.name;
+	struct event *event =
+		event_new(vhost->port.hooks->base, socket, EV_READ | EV_PERSIST, on_session, vhost);
+
+	if (event == NULL || vl_device_attach(vhost->device, socket) < 0) {
+		if (event != NULL)
+			event_free(event);
+		close(socket);
+		log_error(LOG_VHOST, "%s: out of memory for a session", name);
+		return;
+	}
+	vhost->session_event = event;
+	vhost->failed = false;
+	vhost->broken_logged = false;
+	vhost->last_error[0] = '\0';
+	describe_peer(vhost, socket);
+	if (vhost->accept_event != NULL)
+		event_del(vhost->accept_event);
+	event_add(event, NULL);
+	log_info(LOG_VHOST, "%s: connected to %s", name, vhost->peer);
+}
+
+static void on_accept(evutil_socket_t listener, short, void *context)
+{
+	struct port_vhost *vhost = context;
+	int socket = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (socket >= 0) {
+		start_session(vhost, socket);
+		return;
+	}
+	if (errno == EMFILE || errno == ENFILE)
+		log_error(
+			LOG_VHOST,
+			"%s: too many open files; raise LimitNOFILE",
+			vhost->port.settings.name
+		);
+}
+
+static void try_connect(struct port_vhost *vhost)
+{
+	struct error error;
+	int socket = unix_connect(vhost->port.settings.connect, &error);
+
+	if (socket >= 0) {
+		start_session(vhost, socket);
+		return;
+	}
+	if (!vhost->failed && strcmp(vhost->last_error, error.text) != 0) {
+		memcpy(vhost->last_error, error.text, sizeof(vhost->last_error));
+		log_info(
+			LOG_VHOST,
+			"%s: %s; trying again every second",
+			vhost->port.settings.name,
+			error.text
+		);
+	}
+}
+
+/* The first queue that the data path has stopped; false if there is none. */
+static bool broken_queue(const struct port_vhost *vhost, unsigned *index, const char **why)
+{
+	struct vl_device_status device;
+	struct vl_queue_status queue;
+
+	vl_device_status(vhost->device, &device);
+	for (unsigned i = 0; device.attached && i < device.queue_count; i++) {
+		vl_device_queue_status(vhost->device, i, &queue);
+		if (queue.broken == NULL)
+			continue;
+		*index = i;
+		*why = queue.broken;
+		return true;
+	}
+	return false;
+}
+
+static void vhost_tick(struct port *port)
+{
+	struct port_vhost *vhost = vhost_of(port);
+	unsigned index;
+	const char *why;
+
+	if (vhost->session_event == NULL && vhost->listen_fd < 0)
+		try_connect(vhost);
+	if (!vhost->broken_logged && broken_queue(vhost, &index, &why)) {
+		vhost->broken_logged = true;
+		(void
+		)snprintf(vhost->last_error, sizeof(vhost->last_error), "queue %u: %s", index, why);
+		log_warning(LOG_VHOST, "%s: queue %u stopped: %s", port->settings.name, index, why);
+	}
+}
+
+/* ---- status ---- */
+
+static void describe_waiting(const struct port_vhost *vhost, struct port_status *out)
+{
+	const struct port_settings *settings = &vhost->port.settings;
+
+	if (vhost->failed) {
+		out->state = PORT_ERROR;
+		(void)snprintf(out->reason, sizeof(out->reason), "%s", vhost->last_error);
+		return;
+	}
+	out->state = PORT_WAITING;
+	if (vhost->listen_fd >= 0)
+		(void)snprintf(
+			out->reason,
+			sizeof(out->reason),
+			"nobody is connected to %.400s",
+			settings->listen
+		);
+	else
+		(void)snprintf(
+			out->reason,
+			sizeof(out->reason),
+			"%.400s; trying again every second",
+			vhost->last_error
+		);
+}
+
+static void describe_session(
+	const struct port_vhost *vhost,
+	const struct vl_device_status *device,
+	struct port_status *out
+)
+{
+	unsigned index;
+	const char *why;
+
+	if (broken_queue(vhost, &index, &why)) {
+		out->state = PORT_ERROR;
+		(void
+		)snprintf(out->reason, sizeof(out->reason), "queue %u was stopped: %s", index, why);
+		return;
+	}
+	out->state = device->pairs_up > 0 ? PORT_UP : PORT_CONNECTED;
+	if (out->state == PORT_UP)
+		return;
+	if (device->memory_regions == 0)
+		(void)snprintf(
+			out->reason, sizeof(out->reason), "the peer has not shared its memory yet"
+		);
+	else
+		(void)snprintf(
+			out->reason,
+			sizeof(out->reason),
+			"the driver has not started its queues: is the interface up in the guest?"
+		);
+}
+
+static void vhost_status(const struct port *port, struct port_status *out)
+{
+	const struct port_vhost *vhost = vhost_of_const(port);
+	struct vl_device_status device;
+
+	vl_device_status(vhost->device, &device);
+	if (device.attached)
+		describe_session(vhost, &device, out);
+	else
+		describe_waiting(vhost, out);
+	(void)snprintf(out->last_error, sizeof(out->last_error), "%s", vhost->last_error);
+	(void)snprintf(out->last_message, sizeof(out->last_message), "%s", device.last_message);
+	memcpy(out->peer, vhost->peer, sizeof(out->peer));
+	memcpy(out->features, device.features.word, sizeof(out->features));
+	out->protocol_features = device.protocol_features;
+	out->memory_regions = device.memory_regions;
+	out->memory_size = device.memory_size;
+	out->queue_count = device.queue_count;
+	for (unsigned i = 0; i < device.queue_count; i++) {
+		struct port_queue_status *to = &out->queues[i];
+		struct vl_queue_status queue;
+
+		vl_device_queue_status(vhost->device, i, &queue);
+		*to = (struct port_queue_status){
+			.index = (uint16_t)i,
+			.started = queue.started,
+			.enabled = queue.enabled,
+			.size = queue.size,
+			.layout = queue.packed ? "packed" : "split",
+			.avail = queue.avail,
+			.used = queue.used,
+			.kicks = queue.kicks,
+			.calls = queue.calls,
+			.worker = -1,
+		};
+	}
+	for (unsigned pair = 0; pair < port->settings.queues; pair++) {
+		uint64_t frames, bytes;
+
+		if (2 * pair + 1 >= device.queue_count)
+			break;
+		vl_device_discarded(vhost->device, pair, &frames, &bytes);
+		out->counters.rx_frames += frames;
+		out->counters.rx_bytes += bytes;
+		out->counters.drops[DROP_QUEUE_DISABLED] += frames;
+	}
+}
+
+/* ---- life ---- */
+
+static void vhost_destroy(struct port *port)
+{
+	struct port_vhost *vhost = vhost_of(port);
+
+	if (vhost->session_event != NULL)
+		event_free(vhost->session_event);
+	if (vhost->accept_event != NULL)
+		event_free(vhost->accept_event);
+	if (vhost->listen_fd >= 0) {
+		close(vhost->listen_fd);
+		unlink(port->settings.listen);
+	}
+	vl_device_destroy(vhost->device);
+	port_fini(port);
+	free(vhost);
+}
+
+static const struct port_ops vhost_ops = {
+	.borrow = vhost_borrow,
+	.give_back = vhost_give_back,
+	.copy_in = vhost_copy_in,
+	.flush = vhost_flush,
+	.tx_queues = vhost_tx_queues,
+	.sleep = vhost_sleep,
+	.woken = vhost_woken,
+	.tick = vhost_tick,
+	.status = vhost_status,
+	.destroy = vhost_destroy,
+};
+
+/* The address the driver gets when none was configured: stable for a port's name, locally
+ * administered (IEEE 802, 8.4). */
+static void default_mac(const char *name, uint8_t mac[6])
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (; *name != '\0'; name++)
+		hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
+	for (unsigned i = 0; i < 6; i++)
+		mac[i] = (uint8_t)(hash >> (8 * i));
+	mac[0] = (uint8_t)((mac[0] & 0xfc) | 0x02);
+}
+
+static int open_device(struct port_vhost *vhost)
+{
+	const struct port_settings *settings = &vhost->port.settings;
+	struct vl_device_config config = {
+		.size = sizeof(config),
+		.queue_pairs = settings->queues,
+		.mtu = settings->mtu,
+		.synchronize = on_synchronize,
+		.queue_changed = on_queue_changed,
+		.kick_changed = on_kick_changed,
+		.control_kick_changed = on_control_kick_changed,
+		.announce = on_announce,
+		.context = vhost,
+	};
+
+	if (settings->policy.mac_count > 0)
+		memcpy(config.mac, settings->policy.macs[0].bytes, sizeof(config.mac));
+	else
+		default_mac(settings->name, config.mac);
+	return vl_device_create(&config, &vhost->device);
+}
+
+static int start_listening(struct port_vhost *vhost, struct error *error)
+{
+	const struct port_settings *settings = &vhost->port.settings;
+	struct socket_owner owner = {settings->owner, settings->group, settings->mode};
+
+	vhost->listen_fd = unix_listen(settings->listen, &owner, error);
+	if (vhost->listen_fd < 0)
+		return vhost->listen_fd;
+	vhost->accept_event = event_new(
+		vhost->port.hooks->base, vhost->listen_fd, EV_READ | EV_PERSIST, on_accept, vhost
+	);
+	if (vhost->accept_event == NULL || event_add(vhost->accept_event, NULL) < 0)
+		return error_set(error, -ENOMEM, "out of memory");
+	return 0;
+}
+
+int port_vhost_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+)
+{
+	struct port_vhost *vhost = calloc(1, sizeof(*vhost));
+
+	if (vhost == NULL)
+		return error_set(error, -ENOMEM, "out of memory");
+	vhost->listen_fd = -1;
+	if (port_init(&vhost->port, &vhost_ops, settings, id, hooks) < 0) {
+		free(vhost);
+		return error_set(error, -ENOMEM, "out of memory");
+	}
+	int result = open_device(vhost);
+	if (result < 0)
+		error_set(error, result, "cannot create the device: %s", strerror(-result));
+	else if (settings->listen[0] != '\0')
+		result = start_listening(vhost, error);
+	if (result < 0) {
+		vhost_destroy(&vhost->port);
+		return result;
+	}
+	*out = &vhost->port;
+	return 0;
+}
