@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* DPDK's environment, started from inside with defaults that work on any machine. */
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "switch/state.h"
+
+enum {
+	HEAP_MEGABYTES = 256, /* address space; becomes memory as tables fill */
+};
+
+int eal_start(struct error *error)
+{
+	static bool started;
+	char lcores[64], heap[32];
+	/* One "lcore", on no CPU in particular: EAL would otherwise pin the control thread. */
+	const long cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (started)
+		return 0;
+	(void)snprintf(lcores, sizeof(lcores), "0@(0-%ld)", cpus - 1);
+	if (cpus == 1)
+		(void)snprintf(lcores, sizeof(lcores), "0@0");
+	(void)snprintf(heap, sizeof(heap), "%d", HEAP_MEGABYTES);
+	const char *arguments[] = {
+		"virtlaned",
+		"--no-huge",
+		"--no-shconf",
+		"--no-telemetry",
+		"--no-pci",
+		"--log-level=error",
+		"--lcores",
+		lcores,
+		"-m",
+		heap,
+		NULL,
+	};
+	char *argv[sizeof(arguments) / sizeof(arguments[0])];
+	int argc = 0;
+
+	/* EAL writes to its arguments. */
+	for (; arguments[argc] != NULL; argc++)
+		argv[argc] = strdup(arguments[argc]);
+	argv[argc] = NULL;
+	if (rte_eal_init(argc, argv) < 0)
+		return error_set(
+			error, -rte_errno, "cannot start DPDK: %s", rte_strerror(rte_errno)
+		);
+	/* EAL keeps pointers into argv, so that is not freed. */
+	started = true;
+	return 0;
+}

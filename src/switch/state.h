@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside of the switch, shared by its files. */
+#pragma once
+
+#include "switch/switch.h"
+#include "switch/worker.h"
+
+struct event;
+
+struct switch_state {
+	/* control's */
+	struct switch_settings settings;
+	struct port_hooks hooks;
+	struct event *timer;
+	unsigned order[PORTS_MAX]; /* ids in order of creation, port_count of them */
+	int16_t assigned[PORTS_MAX][PORT_QUEUES_MAX]; /* worker of each queue; -1: none */
+
+	/* shared */
+	struct rte_rcu_qsbr *qsbr;
+	struct mac_table *macs;
+	atomic_uint port_count;
+	_Atomic(struct port *) ports[PORTS_MAX];
+	struct worker workers[WORKERS_MAX];
+};
+
+static inline struct port *switch_port(const struct switch_state *sw, unsigned id)
+{
+	/* acquire: the port's content before the pointer to it */
+	return atomic_load_explicit(&((struct switch_state *)sw)->ports[id], memory_order_acquire);
+}
+
+/* Seconds of the monotonic clock. */
+uint32_t switch_now(void);
+
+/* eal.c: start DPDK's environment in this process, without huge pages, devices or files. */
+int eal_start(struct error *error);

@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Ports, workers and their tables as control handles them, see switch.h. */
+#include "switch/switch.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <rte_malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "switch/state.h"
+
+uint32_t switch_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+void switch_settings_default(struct switch_settings *settings)
+{
+	*settings = (struct switch_settings){
+		.worker_count = 1,
+		.mac_table_size = 65536,
+		.mac_age = 300,
+	};
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		settings->worker_cpus[i] = -1;
+}
+
+const struct switch_settings *switch_settings(const struct switch_state *sw)
+{
+	return &sw->settings;
+}
+
+static unsigned port_count(const struct switch_state *sw)
+{
+	return atomic_load_explicit(&((struct switch_state *)sw)->port_count, memory_order_relaxed);
+}
+
+/* ---- hooks of the ports ---- */
+
+static void hook_synchronize(void *context)
+{
+	struct switch_state *sw = context;
+
+	rte_rcu_qsbr_synchronize(sw->qsbr, RTE_QSBR_THRID_INVALID);
+}
+
+static struct worker *worker_of(struct switch_state *sw, const struct port *port, unsigned queue)
+{
+	int worker = sw->assigned[port->id][queue];
+
+	return worker < 0 ? NULL : &sw->workers[worker];
+}
+
+static void hook_wake(void *context, struct port *port, unsigned queue)
+{
+	struct worker *worker = worker_of(context, port, queue);
+
+	if (worker != NULL)
+		worker_wake(worker);
+}
+
+static void hook_watch(void *context, struct port *port, unsigned queue, int old_fd)
+{
+	struct worker *worker = worker_of(context, port, queue);
+
+	if (worker != NULL)
+		worker_watch(worker, port->id, queue, old_fd, port->watch_fds[queue]);
+}
+
+static void hook_announce(void *context, struct port *port, const uint8_t mac[6])
+{
+	atomic_store_explicit(&port->announce, mac_key_make(mac, 0), memory_order_relaxed);
+	hook_wake(context, port, 0);
+}
+
+/* ---- what a worker polls ---- */
+
+static void replace_polls(struct switch_state *sw, struct worker *worker, struct poll_set *polls)
+{
+	struct poll_set *old =
+		atomic_exchange_explicit(&worker->polls, polls, memory_order_acq_rel);
+
+	hook_synchronize(sw);
+	free(old);
+	worker_wake(worker);
+}
+
+static struct poll_set *polls_of(const struct worker *worker)
+{
+	return atomic_load_explicit(&((struct worker *)worker)->polls, memory_order_relaxed);
+}
+
+/* A copy of a worker's set with one more place. */
+static struct poll_set *copy_polls(const struct worker *worker)
+{
+	const struct poll_set *old = polls_of(worker);
+	unsigned count = old == NULL ? 0 : old->count;
+	struct poll_set *polls =
+		calloc(1, sizeof(*polls) + (count + 1) * sizeof(polls->entries[0]));
+
+	if (polls != NULL && count > 0) {
+		polls->count = count;
+		memcpy(polls->entries, old->entries, count * sizeof(old->entries[0]));
+	}
+	return polls;
+}
+
+/* Take a port out of a worker's set. In place, so that it cannot fail for want of memory: the
+ * worker has no set for the moment it takes. */
+static void shrink_polls(struct switch_state *sw, struct worker *worker, const struct port *port)
+{
+	struct poll_set *polls =
+		atomic_exchange_explicit(&worker->polls, NULL, memory_order_acq_rel);
+	unsigned kept = 0;
+
+	if (polls == NULL)
+		return;
+	hook_synchronize(sw);
+	for (unsigned i = 0; i < polls->count; i++) {
+		if (polls->entries[i].port != port)
+			polls->entries[kept++] = polls->entries[i];
+	}
+	polls->count = kept;
+	atomic_store_explicit(&worker->polls, polls, memory_order_release);
+	worker_wake(worker);
+}
+
+static struct worker *least_busy(struct switch_state *sw)
+{
+	struct worker *best = &sw->workers[0];
+	unsigned fewest = UINT32_MAX;
+
+	for (unsigned i = 0; i < sw->settings.worker_count; i++) {
+		const struct poll_set *polls = polls_of(&sw->workers[i]);
+		unsigned n = polls == NULL ? 0 : polls->count;
+
+		if (n < fewest) {
+			fewest = n;
+			best = &sw->workers[i];
+		}
+	}
+	return best;
+}
+
+static int assign_queue(struct switch_state *sw, struct port *port, unsigned queue)
+{
+	struct worker *worker = least_busy(sw);
+	struct poll_set *polls = copy_polls(worker);
+
+	if (polls == NULL)
+		return -ENOMEM;
+	polls->entries[polls->count++] = (struct poll_entry){
+		.port = port,
+		.queue = (uint16_t)queue,
+	};
+	sw->assigned[port->id][queue] = (int16_t)worker->index;
+	worker_watch(worker, port->id, queue, -1, port->watch_fds[queue]);
+	replace_polls(sw, worker, polls);
+	return 0;
+}
+
+static void unassign_queues(struct switch_state *sw, struct port *port)
+{
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		shrink_polls(sw, &sw->workers[i], port);
+	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
+		struct worker *worker = worker_of(sw, port, queue);
+
+		if (worker != NULL)
+			worker_watch(worker, port->id, queue, port->watch_fds[queue], -1);
+		sw->assigned[port->id][queue] = -1;
+	}
+}
+
+/* ---- life ---- */
+
+static void sample_load(struct worker *worker)
+{
+	uint64_t busy = atomic_load_explicit(&worker->busy_cycles, memory_order_relaxed);
+	uint64_t total = atomic_load_explicit(&worker->total_cycles, memory_order_relaxed);
+	uint64_t span = total - worker->sampled_total;
+
+	worker->load = span == 0 ? 0 : (double)(busy - worker->sampled_busy) / (double)span;
+	worker->sampled_busy = busy;
+	worker->sampled_total = total;
+}
+
+static void on_tick(evutil_socket_t, short, void *context)
+{
+	struct switch_state *sw = context;
+	uint32_t now = switch_now();
+
+	for (unsigned i = 0; i < port_count(sw); i++) {
+		struct port *port = switch_port(sw, sw->order[i]);
+
+		port->ops->tick(port);
+	}
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		sample_load(&sw->workers[i]);
+	if (sw->settings.mac_age != 0 && now > sw->settings.mac_age)
+		(void)mac_table_age(sw->macs, now - sw->settings.mac_age);
+}
+
+static int create_tables(struct switch_state *sw, struct error *error)
+{
+	size_t size = rte_rcu_qsbr_get_memsize(WORKERS_MAX);
+
+	sw->qsbr = rte_zmalloc("qsbr", size, RTE_CACHE_LINE_SIZE);
+	if (sw->qsbr == NULL || rte_rcu_qsbr_init(sw->qsbr, WORKERS_MAX) != 0)
+		return error_set(error, -ENOMEM, "out of memory");
+	sw->macs = mac_table_create(sw->settings.mac_table_size, PORTS_MAX, sw->qsbr);
+	if (sw->macs == NULL)
+		return error_set(
+			error,
+			-ENOMEM,
+			"no memory for a MAC table of %u entries; choose a smaller mac-table-size",
+			sw->settings.mac_table_size
+		);
+	return 0;
+}
+
+static int start_workers(struct switch_state *sw, struct error *error)
+{
+	for (unsigned i = 0; i < sw->settings.worker_count; i++) {
+		int result = worker_start(&sw->workers[i], sw, i, sw->settings.worker_cpus[i]);
+
+		if (result < 0)
+			return error_set(
+				error, result, "cannot start worker %u: %s", i, strerror(-result)
+			);
+	}
+	return 0;
+}
+
+static int start_timer(struct switch_state *sw, struct error *error)
+{
+	static const struct timeval second = {.tv_sec = 1};
+
+	sw->timer = event_new(sw->hooks.base, -1, EV_PERSIST, on_tick, sw);
+	if (sw->timer == NULL || event_add(sw->timer, &second) < 0)
+		return error_set(error, -ENOMEM, "out of memory");
+	return 0;
+}
+
+int switch_create(
+	const struct switch_settings *settings,
+	struct event_base *base,
+	struct switch_state **out,
+	struct error *error
+)
+{
+	int result = eal_start(error);
+
+	if (result < 0)
+		return result;
+	struct switch_state *sw = calloc(1, sizeof(*sw));
+	if (sw == NULL)
+		return error_set(error, -ENOMEM, "out of memory");
+	memset(sw->assigned, -1, sizeof(sw->assigned));
+	sw->settings = *settings;
+	sw->hooks = (struct port_hooks){
+		.synchronize = hook_synchronize,
+		.wake = hook_wake,
+		.watch = hook_watch,
+		.announce = hook_announce,
+		.context = sw,
+		.base = base,
+	};
+	result = create_tables(sw, error);
+	if (result == 0)
+		result = start_workers(sw, error);
+	if (result == 0)
+		result = start_timer(sw, error);
+	if (result < 0) {
+		switch_destroy(sw);
+		return result;
+	}
+	*out = sw;
+	return 0;
+}
+
+static void remove_port(struct switch_state *sw, struct port *port);
+
+void switch_destroy(struct switch_state *sw)
+{
+	if (sw == NULL)
+		return;
+	while (port_count(sw) > 0)
+		remove_port(sw, switch_port(sw, sw->order[port_count(sw) - 1]));
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		worker_stop(&sw->workers[i]);
+	if (sw->timer != NULL)
+		event_free(sw->timer);
+	mac_table_destroy(sw->macs);
+	rte_free(sw->qsbr);
+	free(sw);
+}
+
+/* ---- ports ---- */
+
+static struct port *find_port(const struct switch_state *sw, const char *name)
+{
+	for (unsigned i = 0; i < port_count(sw); i++) {
+		struct port *port = switch_port(sw, sw->order[i]);
+
+		if (strcmp(port->settings.name, name) == 0)
+			return port;
+	}
+	return NULL;
+}
+
+static int no_such_port(const char *name, struct error *error)
+{
+	return error_set(
+		error,
+		-ENOENT,
+		"there is no port %s; `virtlane port list` shows those there are",
+		name
+	);
+}
+
+const struct port_settings *switch_port_find(const struct switch_state *sw, const char *name)
+{
+	const struct port *port = find_port(sw, name);
+
+	return port == NULL ? NULL : &port->settings;
+}
+
+const struct port_settings *switch_port_next(const struct switch_state *sw, unsigned *cursor)
+{
+	if (*cursor >= port_count(sw))
+		return NULL;
+	return &switch_port(sw, sw->order[(*cursor)++])->settings;
+}
+
+static unsigned free_id(const struct switch_state *sw)
+{
+	for (unsigned id = 0; id < PORTS_MAX; id++) {
+		if (switch_port(sw, id) == NULL)
+			return id;
+	}
+	return PORT_NONE;
+}
+
+/* An address that is a port's own has its place in the table from the start. */
+static int fix_addresses(
+	struct switch_state *sw,
+	const struct port *port,
+	const struct port_policy *policy,
+	struct error *error
+)
+{
+	/* Under which VLAN a trunk's frames will come is not known; those are learned. */
+	for (unsigned i = 0; policy->mac_lock && i < policy->mac_count; i++) {
+		const uint8_t *mac = policy->macs[i].bytes;
+		int result = mac_table_fix(
+			sw->macs, mac_key_make(mac, policy->vlan), port->id, switch_now()
+		);
+
+		if (result == -EEXIST)
+			return error_set(
+				error,
+				result,
+				"address %02x:%02x:%02x:%02x:%02x:%02x is locked to another port",
+				mac[0],
+				mac[1],
+				mac[2],
+				mac[3],
+				mac[4],
+				mac[5]
+			);
+	}
+	return 0;
+}
+
+static void clear_counters(struct switch_state *sw, unsigned id)
+{
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		memset(&sw->workers[i].counters[id], 0, sizeof(struct counters));
+}
+
+/* No frame can come from or go to the port any more when this returns. */
+static void remove_port(struct switch_state *sw, struct port *port)
+{
+	unsigned id = port->id;
+	unsigned n = port_count(sw), place = 0;
+
+	while (sw->order[place] != id)
+		place++;
+	unassign_queues(sw, port);
+	atomic_store_explicit(&sw->ports[id], NULL, memory_order_release);
+	memmove(&sw->order[place], &sw->order[place + 1], (n - place - 1) * sizeof(sw->order[0]));
+	atomic_store_explicit(&sw->port_count, n - 1, memory_order_relaxed);
+	hook_synchronize(sw);
+	(void)mac_table_flush(sw->macs, id, -1, true);
+	port_destroy(port);
+}
+
+static int publish_port(struct switch_state *sw, struct port *port, struct error *error)
+{
+	clear_counters(sw, port->id);
+	/* release: the port's content before the pointer to it */
+	atomic_store_explicit(&sw->ports[port->id], port, memory_order_release);
+	sw->order[port_count(sw)] = port->id;
+	atomic_store_explicit(&sw->port_count, port_count(sw) + 1, memory_order_relaxed);
+	int result = fix_addresses(sw, port, &port->settings.policy, error);
+	for (unsigned i = 0; result == 0 && i < port->settings.queues; i++) {
+		result = assign_queue(sw, port, i);
+		if (result < 0)
+			error_set(error, result, "out of memory");
+	}
+	if (result < 0)
+		remove_port(sw, port);
+	return result;
+}
+
+int switch_port_add(
+	struct switch_state *sw, const struct port_settings *settings, struct error *error
+)
+{
+	struct port *port;
+	unsigned id = free_id(sw);
+
+	if (find_port(sw, settings->name) != NULL)
+		return error_set(
+			error,
+			-EEXIST,
+			"port %s exists already; delete it first, or use `port set`",
+			settings->name
+		);
+	if (id == PORT_NONE)
+		return error_set(error, -ENOSPC, "there are %u ports, which is all", PORTS_MAX);
+	int result = port_create(settings, id, &sw->hooks, &port, error);
+	if (result < 0)
+		return result;
+	result = publish_port(sw, port, error);
+	if (result == 0)
+		log_info(LOG_PORT, "%s: added", settings->name);
+	return result;
+}
+
+int switch_port_delete(struct switch_state *sw, const char *name, struct error *error)
+{
+	struct port *port = find_port(sw, name);
+
+	if (port == NULL)
+		return no_such_port(name, error);
+	remove_port(sw, port);
+	log_info(LOG_PORT, "%s: deleted", name);
+	return 0;
+}
+
+int switch_port_set_policy(
+	struct switch_state *sw,
+	const char *name,
+	const struct port_policy *policy,
+	struct error *error
+)
+{
+	struct port *port = find_port(sw, name);
+
+	if (port == NULL)
+		return no_such_port(name, error);
+	struct port_policy *copy = malloc(sizeof(*copy));
+	if (copy == NULL)
+		return error_set(error, -ENOMEM, "out of memory");
+	*copy = *policy;
+	(void)mac_table_flush(sw->macs, port->id, -1, true);
+	int result = fix_addresses(sw, port, policy, error);
+	if (result < 0) {
+		free(copy);
+		(void)fix_addresses(sw, port, &port->settings.policy, NULL);
+		return result;
+	}
+	struct port_policy *old =
+		atomic_exchange_explicit(&port->policy, copy, memory_order_acq_rel);
+	port->settings.policy = *policy;
+	hook_synchronize(sw);
+	free(old);
+	return 0;
+}
+
+static void add_counters(const struct counters *from, struct port_counters *to)
+{
+	struct counters *counters = (struct counters *)from;
+
+	to->rx_frames += atomic_load_explicit(&counters->rx_frames, memory_order_relaxed);
+	to->rx_bytes += atomic_load_explicit(&counters->rx_bytes, memory_order_relaxed);
+	to->tx_frames += atomic_load_explicit(&counters->tx_frames, memory_order_relaxed);
+	to->tx_bytes += atomic_load_explicit(&counters->tx_bytes, memory_order_relaxed);
+	to->rx_replicated += atomic_load_explicit(&counters->rx_replicated, memory_order_relaxed);
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		to->drops[i] += atomic_load_explicit(&counters->drops[i], memory_order_relaxed);
+}
+
+int switch_port_status(const struct switch_state *sw, const char *name, struct port_status *out)
+{
+	const struct port *port = find_port(sw, name);
+
+	if (port == NULL)
+		return -ENOENT;
+	memset(out, 0, sizeof(*out));
+	port->ops->status(port, out);
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		add_counters(&sw->workers[i].counters[port->id], &out->counters);
+	/* Frames are taken from a vhost port's odd queues, one of each pair; a tap has one kind. */
+	unsigned stride = port->settings.kind == PORT_VHOST ? 2 : 1;
+	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
+		unsigned index = queue * stride + (stride - 1);
+
+		if (index < out->queue_count)
+			out->queues[index].worker = sw->assigned[port->id][queue];
+	}
+	return 0;
+}
+
+/* ---- MAC table ---- */
+
+struct list_request {
+	const struct switch_state *sw;
+	const char *port;
+	int vlan;
+	uint32_t now;
+	void (*each)(void *context, const struct mac_info *info);
+	void *context;
+};
+
+static void list_entry(void *context, const struct mac_entry_info *entry)
+{
+	const struct list_request *request = context;
+	const struct port *port = switch_port(request->sw, entry->port);
+	struct mac_info info = {
+		.vlan = (uint16_t)(entry->key >> 48),
+		.fixed = entry->fixed,
+		.age = request->now > entry->seen ? request->now - entry->seen : 0,
+	};
+
+	if (port == NULL || (request->vlan >= 0 && request->vlan != info.vlan)
+	    || (request->port != NULL && strcmp(request->port, port->settings.name) != 0))
+		return;
+	info.port = port->settings.name;
+	memcpy(info.mac, &entry->key, sizeof(info.mac));
+	request->each(request->context, &info);
+}
+
+void switch_mac_list(
+	const struct switch_state *sw,
+	const char *port,
+	int vlan,
+	void (*each)(void *context, const struct mac_info *info),
+	void *context
+)
+{
+	struct list_request request = {sw, port, vlan, switch_now(), each, context};
+
+	mac_table_walk(sw->macs, list_entry, &request);
+}
+
+size_t switch_mac_flush(struct switch_state *sw, const char *port, int vlan)
+{
+	unsigned id = PORT_NONE;
+
+	if (port != NULL) {
+		const struct port *found = find_port(sw, port);
+
+		if (found == NULL)
+			return 0;
+		id = found->id;
+	}
+	return mac_table_flush(sw->macs, id, vlan, false);
+}
+
+/* ---- workers ---- */
+
+int switch_worker_status(const struct switch_state *sw, unsigned index, struct worker_status *out)
+{
+	if (index >= sw->settings.worker_count)
+		return -ENOENT;
+	struct worker *worker = (struct worker *)&sw->workers[index];
+	const struct poll_set *polls = polls_of(worker);
+
+	*out = (struct worker_status){
+		.cpu = worker->cpu,
+		.load = worker->load,
+		.sleeps = atomic_load_explicit(&worker->sleeps, memory_order_relaxed),
+		.wakeups = atomic_load_explicit(&worker->wakeups, memory_order_relaxed),
+		.rx_frames = atomic_load_explicit(&worker->rx_frames, memory_order_relaxed),
+		.queue_count = polls == NULL ? 0 : polls->count,
+	};
+	return 0;
+}
+
+bool switch_worker_queue(
+	const struct switch_state *sw, unsigned index, unsigned n, struct worker_queue *out
+)
+{
+	if (index >= sw->settings.worker_count)
+		return false;
+	const struct poll_set *polls = polls_of(&sw->workers[index]);
+	if (polls == NULL || n >= polls->count)
+		return false;
+	out->port = polls->entries[n].port->settings.name;
+	out->queue = polls->entries[n].queue;
+	return true;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The switch as its control sees it: ports, MAC table, workers. Everything here is called by the
+ * one control thread (the thread that runs the libevent loop); workers are inside.
+ *
+ * Errors: functions that can fail return 0 or -errno and fill `error`, a sentence for people that
+ * says what was wrong and what to do (no final full stop, no newline). On failure nothing changed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "port/settings.h"
+#include "port/status.h"
+
+struct event_base;
+struct error;
+struct switch_state;
+
+enum {
+	WORKERS_MAX = 64,
+};
+
+struct switch_settings {
+	unsigned worker_count;	      /* 1..WORKERS_MAX */
+	int worker_cpus[WORKERS_MAX]; /* CPU each worker is pinned to; -1: not pinned */
+	bool poll_always;	      /* workers never sleep */
+	uint32_t mac_table_size;      /* entries, 64..16777216 */
+	uint32_t mac_age;	      /* seconds; 0: entries stay until flushed */
+};
+
+/* One worker, not pinned, adaptive polling, 65,536 addresses, 300 s. */
+void switch_settings_default(struct switch_settings *settings);
+
+/* Start workers. `base` is borrowed and must outlive the switch. */
+int switch_create(
+	const struct switch_settings *settings,
+	struct event_base *base,
+	struct switch_state **out,
+	struct error *error
+);
+/* Remove all ports, stop workers, free. NULL is fine. */
+void switch_destroy(struct switch_state *sw);
+const struct switch_settings *switch_settings(const struct switch_state *sw);
+
+/* ---- ports ---- */
+
+/* Add a port; -EEXIST if the name, the socket path or the interface is taken. */
+int switch_port_add(
+	struct switch_state *sw, const struct port_settings *settings, struct error *error
+);
+int switch_port_delete(struct switch_state *sw, const char *name, struct error *error);
+/* Replace the policy of a running port. */
+int switch_port_set_policy(
+	struct switch_state *sw,
+	const char *name,
+	const struct port_policy *policy,
+	struct error *error
+);
+/* The port's settings, valid until the port is changed or deleted; NULL if there is none. */
+const struct port_settings *switch_port_find(const struct switch_state *sw, const char *name);
+/* Walk over ports in order of their creation: start with *cursor = 0; NULL at the end. */
+const struct port_settings *switch_port_next(const struct switch_state *sw, unsigned *cursor);
+
+/* -ENOENT if there is no such port. The struct is large: do not put many on a stack. */
+int switch_port_status(const struct switch_state *sw, const char *name, struct port_status *out);
+
+/* ---- MAC table ---- */
+
+struct mac_info {
+	uint8_t mac[6];
+	uint16_t vlan; /* 0: no VLAN */
+	const char *port;
+	uint32_t age; /* seconds since it was last seen as a source */
+	bool fixed;   /* belongs to a port's settings */
+};
+/* Calls `each` for every entry; port NULL: all ports; vlan < 0: all VLANs. */
+void switch_mac_list(
+	const struct switch_state *sw,
+	const char *port,
+	int vlan,
+	void (*each)(void *context, const struct mac_info *info),
+	void *context
+);
+/* Forget learned entries; returns how many. Fixed ones stay. */
+size_t switch_mac_flush(struct switch_state *sw, const char *port, int vlan);
+
+/* ---- workers ---- */
+
+struct worker_queue {
+	const char *port;
+	uint16_t queue; /* queue pair */
+};
+struct worker_status {
+	int cpu;     /* -1: not pinned */
+	double load; /* share of the last second spent on frames, 0..1 */
+	uint64_t sleeps, wakeups, rx_frames;
+	unsigned queue_count;
+};
+int switch_worker_status(const struct switch_state *sw, unsigned worker, struct worker_status *out);
+/* Queues of a worker; returns false past the last. */
+bool switch_worker_queue(
+	const struct switch_state *sw, unsigned worker, unsigned n, struct worker_queue *out
+);

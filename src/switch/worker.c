@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The worker's loop, see worker.h. */
+#include "switch/worker.h"
+
+#include <errno.h>
+#include <rte_cycles.h>
+#include <rte_pause.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/frame.h"
+#include "switch/state.h"
+
+enum {
+	IDLE_MICROSECONDS = 30, /* of polling in vain before a worker sleeps */
+	REST_ROUNDS = 16,	/* for a queue whose poll is a system call and found nothing */
+	EVENTS_MAX = 64,
+	WAKE_EVENT = UINT32_MAX,
+};
+
+/* ---- descriptors ---- */
+
+static uint64_t event_tag(unsigned port, unsigned queue)
+{
+	return (uint64_t)port << 16 | queue;
+}
+
+void worker_watch(struct worker *worker, unsigned port, unsigned queue, int old_fd, int new_fd)
+{
+	struct epoll_event event = {
+		/* edge: a kick counts once, and a descriptor that cannot be cleared does not keep
+		 * the worker awake */
+		.events = EPOLLIN | EPOLLET,
+		.data.u64 = event_tag(port, queue),
+	};
+
+	/* A descriptor is watched as long as its other holders keep it open: take it out. */
+	if (old_fd >= 0)
+		(void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, old_fd, NULL);
+	if (new_fd >= 0 && epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, new_fd, &event) < 0)
+		log_warning(
+			LOG_SWITCH,
+			"worker %u cannot watch a descriptor: %s",
+			worker->index,
+			strerror(errno)
+		);
+}
+
+void worker_wake(struct worker *worker)
+{
+	uint64_t one = 1;
+
+	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
+		return; /* it is full: the worker is being woken */
+}
+
+static void handle_events(struct worker *worker, const struct epoll_event *events, int n)
+{
+	for (int i = 0; i < n; i++) {
+		uint64_t tag = events[i].data.u64;
+		uint64_t value;
+
+		if (tag == WAKE_EVENT) {
+			if (read(worker->wake_fd, &value, sizeof(value)) < 0)
+				continue;
+			continue;
+		}
+		struct port *port = switch_port(worker->sw, (unsigned)(tag >> 16));
+		if (port != NULL)
+			port->ops->woken(port, tag & 0xffff);
+	}
+}
+
+/* ---- one round ---- */
+
+static void update_now(struct worker *worker, uint64_t cycles)
+{
+	if (cycles < worker->now_until)
+		return;
+	worker->now = switch_now();
+	worker->now_until = cycles + rte_get_tsc_hz() / 100;
+}
+
+/* A RARP request (RFC 903) that says where an address is: sent as if it came from the port. */
+static void forward_announcement(struct worker *worker, struct port *port)
+{
+	enum {
+		RARP_SIZE = 60,
+	};
+	static const uint8_t arp[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+	uint64_t mac = atomic_exchange_explicit(&port->announce, 0, memory_order_relaxed);
+	struct vl_frame *frame = &worker->frames[0];
+	uint8_t *head = frame->bytes;
+
+	if (mac == 0)
+		return;
+	memset(frame, 0, sizeof(*frame));
+	frame->head = head;
+	frame->head_size = RARP_SIZE;
+	frame->size = RARP_SIZE;
+	memset(head, 0xff, 6);
+	memcpy(head + 6, &mac, 6);
+	memcpy(head + 12, arp, sizeof(arp));
+	memcpy(head + 22, &mac, 6); /* sender */
+	memcpy(head + 32, &mac, 6); /* target */
+	forward_burst(worker, port, 1);
+}
+
+static unsigned poll_queue(struct worker *worker, struct poll_entry *entry)
+{
+	struct port *port = entry->port;
+
+	if (entry->queue == 0 && atomic_load_explicit(&port->announce, memory_order_relaxed) != 0)
+		forward_announcement(worker, port);
+	if (entry->rest > 0) {
+		entry->rest--;
+		return 0;
+	}
+	int n = port->ops->borrow(port, entry->queue, worker->frames, VL_BURST_MAX);
+	if (n <= 0) {
+		if (port->poll_costs)
+			entry->rest = REST_ROUNDS;
+		return 0;
+	}
+	forward_burst(worker, port, (unsigned)n);
+	port->ops->give_back(port, entry->queue, (unsigned)n);
+	return (unsigned)n;
+}
+
+static unsigned poll_round(struct worker *worker)
+{
+	struct poll_set *polls = atomic_load_explicit(&worker->polls, memory_order_acquire);
+	unsigned n = 0;
+
+	for (unsigned i = 0; polls != NULL && i < polls->count; i++)
+		n += poll_queue(worker, &polls->entries[i]);
+	return n;
+}
+
+/* ---- sleep ---- */
+
+/* Ask for notifications everywhere; false if a queue has frames after all. */
+static bool prepare_sleep(struct worker *worker)
+{
+	struct poll_set *polls = atomic_load_explicit(&worker->polls, memory_order_acquire);
+	bool idle = true;
+
+	for (unsigned i = 0; polls != NULL && i < polls->count; i++) {
+		struct poll_entry *entry = &polls->entries[i];
+
+		entry->rest = 0;
+		if (!entry->port->ops->sleep(entry->port, entry->queue))
+			idle = false;
+	}
+	return idle;
+}
+
+static void sleep_until_event(struct worker *worker, bool block)
+{
+	struct epoll_event events[EVENTS_MAX];
+	struct rte_rcu_qsbr *qsbr = worker->sw->qsbr;
+
+	if (block) {
+		count(&worker->sleeps, 1);
+		rte_rcu_qsbr_thread_offline(qsbr, worker->index);
+	}
+	int n = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, block ? -1 : 0);
+	if (block) {
+		rte_rcu_qsbr_thread_online(qsbr, worker->index);
+		count(&worker->wakeups, 1);
+	}
+	handle_events(worker, events, n);
+}
+
+/* ---- thread ---- */
+
+static void pin(const struct worker *worker)
+{
+	cpu_set_t set;
+
+	if (worker->cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(worker->cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		log_warning(
+			LOG_SWITCH,
+			"worker %u cannot be pinned to CPU %d: %s",
+			worker->index,
+			worker->cpu,
+			strerror(errno)
+		);
+}
+
+static void *worker_main(void *context)
+{
+	struct worker *worker = context;
+	struct rte_rcu_qsbr *qsbr = worker->sw->qsbr;
+	const bool poll_always = worker->sw->settings.poll_always;
+	const uint64_t idle_limit = rte_get_tsc_hz() / 1000000 * IDLE_MICROSECONDS;
+	uint64_t begin = rte_rdtsc(), idle_since = begin;
+
+	pin(worker);
+	rte_rcu_qsbr_thread_register(qsbr, worker->index);
+	rte_rcu_qsbr_thread_online(qsbr, worker->index);
+	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
+		update_now(worker, begin);
+		unsigned n = poll_round(worker);
+		uint64_t end = rte_rdtsc();
+
+		rte_rcu_qsbr_quiescent(qsbr, worker->index);
+		count(&worker->total_cycles, end - begin);
+		if (n > 0) {
+			count(&worker->busy_cycles, end - begin);
+			count(&worker->rx_frames, n);
+			idle_since = end;
+		} else if (!poll_always && end - idle_since > idle_limit) {
+			sleep_until_event(worker, prepare_sleep(worker));
+			/* Time asleep counts as idle time. */
+			uint64_t awake = rte_rdtsc();
+			count(&worker->total_cycles, awake - end);
+			idle_since = end = awake;
+		} else {
+			rte_pause();
+		}
+		begin = end;
+	}
+	rte_rcu_qsbr_thread_offline(qsbr, worker->index);
+	rte_rcu_qsbr_thread_unregister(qsbr, worker->index);
+	return NULL;
+}
+
+static int open_descriptors(struct worker *worker)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = WAKE_EVENT};
+
+	worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (worker->epoll_fd < 0 || worker->wake_fd < 0
+	    || epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) < 0)
+		return -errno;
+	return 0;
+}
+
+int worker_start(struct worker *worker, struct switch_state *sw, unsigned index, int cpu)
+{
+	worker->sw = sw;
+	worker->index = index;
+	worker->cpu = cpu;
+	worker->epoll_fd = -1;
+	worker->wake_fd = -1;
+	worker->counters = calloc(PORTS_MAX, sizeof(worker->counters[0]));
+	if (worker->counters == NULL)
+		return -ENOMEM;
+	int error = open_descriptors(worker);
+	if (error < 0)
+		return error;
+	error = pthread_create(&worker->thread, NULL, worker_main, worker);
+	worker->started = error == 0;
+	return -error;
+}
+
+void worker_stop(struct worker *worker)
+{
+	if (worker->counters == NULL)
+		return;
+	if (worker->started) {
+		atomic_store_explicit(&worker->stop, true, memory_order_relaxed);
+		worker_wake(worker);
+		pthread_join(worker->thread, NULL);
+	}
+	if (worker->epoll_fd >= 0)
+		close(worker->epoll_fd);
+	if (worker->wake_fd >= 0)
+		close(worker->wake_fd);
+	free(atomic_load_explicit(&worker->polls, memory_order_relaxed));
+	free(worker->counters);
+	worker->counters = NULL;
+}

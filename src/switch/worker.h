@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A worker: one thread that takes frames from the queues it was given, decides, and copies them to
+ * where they go.
+ *
+ * It polls while there is work. After a short idle spell it asks all its queues for notifications,
+ * looks once more, and sleeps in epoll_wait(). Between rounds it reports a quiescent state: what
+ * control has unpublished before is not used after.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <rte_rcu_qsbr.h>
+#include <stdatomic.h>
+
+#include "port/port.h"
+#include "switch/mac_table.h"
+
+struct switch_state;
+
+/* Counters of one port kept by one worker: written by it alone, read by control. */
+struct counters {
+	_Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, rx_replicated;
+	_Atomic uint64_t drops[DROP_COUNT];
+};
+
+static inline void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, value + n, memory_order_relaxed);
+}
+
+/* The queues a worker polls. Replaced whole by control; `rest` is the worker's. */
+struct poll_entry {
+	struct port *port;
+	uint16_t queue;
+	uint16_t rest; /* rounds to leave it alone */
+};
+struct poll_set {
+	unsigned count;
+	struct poll_entry entries[];
+};
+
+/* What is known of a frame beside its bytes. */
+struct frame_info {
+	uint16_t vlan;	      /* 0: none */
+	bool tagged;	      /* as it is now */
+	uint16_t tci;	      /* with the priority; valid if it ever had a tag */
+	uint16_t destination; /* port id; PORT_NONE: to be flooded */
+	bool drop;
+};
+
+/* Frames of a burst that go to one port. */
+struct group {
+	struct port *port;
+	unsigned count;
+	struct vl_frame *frames[VL_BURST_MAX];
+};
+
+struct worker {
+	/* control's */
+	struct switch_state *sw;
+	unsigned index;
+	int cpu; /* -1: not pinned */
+	pthread_t thread;
+	bool started;
+	int epoll_fd, wake_fd;
+	double load; /* of the last second */
+	uint64_t sampled_busy, sampled_total;
+
+	/* shared */
+	_Atomic(struct poll_set *) polls;
+	atomic_bool stop;
+	_Atomic uint64_t sleeps, wakeups, rx_frames;
+	_Atomic uint64_t busy_cycles, total_cycles;
+	struct counters *counters; /* PORTS_MAX elements */
+
+	/* the worker's */
+	uint32_t now;	    /* second, of the monotonic clock */
+	uint64_t now_until; /* time stamp counter at which `now` has to be read again */
+	struct vl_frame frames[VL_BURST_MAX];
+	struct frame_info infos[VL_BURST_MAX];
+	unsigned group_count;
+	uint16_t group_of[PORTS_MAX]; /* group index + 1 of a destination; 0: none yet */
+	struct group groups[VL_BURST_MAX];
+};
+
+int worker_start(struct worker *worker, struct switch_state *sw, unsigned index, int cpu);
+/* Ends the thread; it may have been started or not. */
+void worker_stop(struct worker *worker);
+/* Let a sleeping worker look at its queues. Any thread. */
+void worker_wake(struct worker *worker);
+/* Watch (or stop watching) a queue's descriptor. Control thread. */
+void worker_watch(struct worker *worker, unsigned port, unsigned queue, int old_fd, int new_fd);
+
+/* forward.c: deal with `n` borrowed frames in worker->frames. */
+void forward_burst(struct worker *worker, struct port *source, unsigned n);
