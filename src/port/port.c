@@ -38,6 +38,17 @@ const char *port_state_name(enum port_state state)
 	return names[state];
 }
 
+void port_counters_add(struct port_counters *to, const struct port_counters *from)
+{
+	to->rx_frames += from->rx_frames;
+	to->rx_bytes += from->rx_bytes;
+	to->tx_frames += from->tx_frames;
+	to->tx_bytes += from->tx_bytes;
+	to->rx_replicated += from->rx_replicated;
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		to->drops[i] += from->drops[i];
+}
+
 void port_settings_default(struct port_settings *settings)
 {
 	*settings = (struct port_settings){

@@ -31,6 +31,8 @@ struct port_counters {
 	uint64_t drops[DROP_COUNT];
 };
 
+void port_counters_add(struct port_counters *to, const struct port_counters *from);
+
 enum port_state {
 	PORT_WAITING,	/* nobody is connected */
 	PORT_CONNECTED, /* a peer is there, its rings are not ready */

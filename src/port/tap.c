@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/netns.h"
 #include "port/port.h"
 
@@ -45,6 +46,7 @@ struct tap_queue {
 struct port_tap {
 	struct port port;
 	char interface[IFNAMSIZ];
+	atomic_bool gone; /* the kernel has taken the interface away */
 	struct tap_queue queues[];
 };
 
@@ -142,7 +144,11 @@ static void tap_flush(struct port *, unsigned)
 
 static unsigned tap_tx_queues(const struct port *port)
 {
-	return port->settings.queues;
+	const struct port_tap *tap = (const struct port_tap *)port;
+
+	return atomic_load_explicit(&((struct port_tap *)tap)->gone, memory_order_relaxed)
+		       ? 0
+		       : port->settings.queues;
 }
 
 static bool tap_sleep(struct port *, unsigned)
@@ -266,17 +272,37 @@ static int open_interface(void *context, struct error *error)
 	return configure_interface(tap, error);
 }
 
-static void tap_tick(struct port *) {}
+/* An interface goes with its network namespace, or with `ip link del`. */
+static void tap_tick(struct port *port)
+{
+	struct port_tap *tap = tap_of(port);
+	struct ifreq ifr = {0};
+
+	if (tap->gone || ioctl(tap->queues[0].fd, TUNGETIFF, &ifr) == 0 || errno != EBADFD)
+		return;
+	tap->gone = true;
+	log_warning(LOG_PORT, "%s: interface %s is gone", port->settings.name, tap->interface);
+}
 
 static void tap_status(const struct port *port, struct port_status *out)
 {
-	out->state = PORT_UP;
+	const struct port_tap *tap = (const struct port_tap *)port;
+
+	out->state = tap->gone ? PORT_ERROR : PORT_UP;
+	if (tap->gone)
+		(void)snprintf(
+			out->reason,
+			sizeof(out->reason),
+			"interface %s is gone, maybe with its network namespace; delete the port and add "
+			"it again",
+			tap->interface
+		);
 	out->queue_count = port->settings.queues;
 	for (unsigned i = 0; i < port->settings.queues; i++)
 		out->queues[i] = (struct port_queue_status){
 			.index = (uint16_t)i,
-			.started = true,
-			.enabled = true,
+			.started = !tap->gone,
+			.enabled = !tap->gone,
 			.layout = "tap",
 			.worker = -1,
 		};

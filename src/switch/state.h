@@ -12,7 +12,9 @@ struct switch_state {
 	struct switch_settings settings;
 	struct port_hooks hooks;
 	struct event *timer;
-	unsigned order[PORTS_MAX]; /* ids in order of creation, port_count of them */
+	struct port_counters removed;	/* sums of ports that were deleted */
+	struct port_status last_status; /* of a port that is being deleted; too large for a stack */
+	unsigned order[PORTS_MAX];	/* ids in order of creation, port_count of them */
 	int16_t assigned[PORTS_MAX][PORT_QUEUES_MAX]; /* worker of each queue; -1: none */
 
 	/* shared */

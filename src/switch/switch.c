@@ -379,6 +379,36 @@ static int fix_addresses(
 	return 0;
 }
 
+static void add_counters(const struct counters *from, struct port_counters *to)
+{
+	struct counters *counters = (struct counters *)from;
+
+	to->rx_frames += atomic_load_explicit(&counters->rx_frames, memory_order_relaxed);
+	to->rx_bytes += atomic_load_explicit(&counters->rx_bytes, memory_order_relaxed);
+	to->tx_frames += atomic_load_explicit(&counters->tx_frames, memory_order_relaxed);
+	to->tx_bytes += atomic_load_explicit(&counters->tx_bytes, memory_order_relaxed);
+	to->rx_replicated += atomic_load_explicit(&counters->rx_replicated, memory_order_relaxed);
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		to->drops[i] += atomic_load_explicit(&counters->drops[i], memory_order_relaxed);
+}
+
+static void
+read_status(const struct switch_state *sw, const struct port *port, struct port_status *out)
+{
+	memset(out, 0, sizeof(*out));
+	port->ops->status(port, out);
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		add_counters(&sw->workers[i].counters[port->id], &out->counters);
+	/* Frames are taken from a vhost port's odd queues, one of each pair; a tap has one kind. */
+	unsigned stride = port->settings.kind == PORT_VHOST ? 2 : 1;
+	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
+		unsigned index = queue * stride + (stride - 1);
+
+		if (index < out->queue_count)
+			out->queues[index].worker = sw->assigned[port->id][queue];
+	}
+}
+
 static void clear_counters(struct switch_state *sw, unsigned id)
 {
 	for (unsigned i = 0; i < sw->settings.worker_count; i++)
@@ -399,6 +429,8 @@ static void remove_port(struct switch_state *sw, struct port *port)
 	atomic_store_explicit(&sw->port_count, n - 1, memory_order_relaxed);
 	hook_synchronize(sw);
 	(void)mac_table_flush(sw->macs, id, -1, true);
+	read_status(sw, port, &sw->last_status);
+	port_counters_add(&sw->removed, &sw->last_status.counters);
 	port_destroy(port);
 }
 
@@ -486,38 +518,19 @@ int switch_port_set_policy(
 	return 0;
 }
 
-static void add_counters(const struct counters *from, struct port_counters *to)
-{
-	struct counters *counters = (struct counters *)from;
-
-	to->rx_frames += atomic_load_explicit(&counters->rx_frames, memory_order_relaxed);
-	to->rx_bytes += atomic_load_explicit(&counters->rx_bytes, memory_order_relaxed);
-	to->tx_frames += atomic_load_explicit(&counters->tx_frames, memory_order_relaxed);
-	to->tx_bytes += atomic_load_explicit(&counters->tx_bytes, memory_order_relaxed);
-	to->rx_replicated += atomic_load_explicit(&counters->rx_replicated, memory_order_relaxed);
-	for (unsigned i = 0; i < DROP_COUNT; i++)
-		to->drops[i] += atomic_load_explicit(&counters->drops[i], memory_order_relaxed);
-}
-
 int switch_port_status(const struct switch_state *sw, const char *name, struct port_status *out)
 {
 	const struct port *port = find_port(sw, name);
 
 	if (port == NULL)
 		return -ENOENT;
-	memset(out, 0, sizeof(*out));
-	port->ops->status(port, out);
-	for (unsigned i = 0; i < sw->settings.worker_count; i++)
-		add_counters(&sw->workers[i].counters[port->id], &out->counters);
-	/* Frames are taken from a vhost port's odd queues, one of each pair; a tap has one kind. */
-	unsigned stride = port->settings.kind == PORT_VHOST ? 2 : 1;
-	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
-		unsigned index = queue * stride + (stride - 1);
-
-		if (index < out->queue_count)
-			out->queues[index].worker = sw->assigned[port->id][queue];
-	}
+	read_status(sw, port, out);
 	return 0;
+}
+
+const struct port_counters *switch_removed_counters(const struct switch_state *sw)
+{
+	return &sw->removed;
 }
 
 /* ---- MAC table ---- */

@@ -67,6 +67,9 @@ const struct port_settings *switch_port_next(const struct switch_state *sw, unsi
 /* -ENOENT if there is no such port. The struct is large: do not put many on a stack. */
 int switch_port_status(const struct switch_state *sw, const char *name, struct port_status *out);
 
+/* What ports that are no more have counted: with it the sums over ports balance. */
+const struct port_counters *switch_removed_counters(const struct switch_state *sw);
+
 /* ---- MAC table ---- */
 
 struct mac_info {
