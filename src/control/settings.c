@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The tables of settings and what is common to all of them, see settings.h. */
+#include "control/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/setting_codecs.h"
+#include "control/text.h"
+
+static const char *const kind_names[] = {[PORT_VHOST] = "vhost", [PORT_TAP] = "tap", NULL};
+static const char *const poll_names[] = {"adaptive", "always", NULL};
+
+#define PORT_FIELD(field)                                \
+	.offset = offsetof(struct port_settings, field), \
+	.size = sizeof(((struct port_settings *)NULL)->field)
+#define SWITCH_FIELD(field)                                \
+	.offset = offsetof(struct switch_settings, field), \
+	.size = sizeof(((struct switch_settings *)NULL)->field)
+#define BOTH_KINDS .vhost = true, .tap = true
+
+const struct setting port_setting_table[] = {
+	{
+		.name = "kind",
+		.codec = &codec_choice,
+		.argument = "vhost|tap",
+		.choices = kind_names,
+		BOTH_KINDS,
+		PORT_FIELD(kind),
+		.help = "What is on the other side: a vhost-user front end (a virtual machine or "
+			"an "
+			"application), or a network interface of the kernel. Always needed.",
+	},
+	{
+		.name = "listen",
+		.codec = &codec_path,
+		.argument = "PATH",
+		.preset = "none",
+		.can_be_none = true,
+		.vhost = true,
+		PORT_FIELD(listen),
+		.help = "The port makes this Unix socket and waits there for its peer.",
+	},
+	{
+		.name = "connect",
+		.codec = &codec_path,
+		.argument = "PATH",
+		.preset = "none",
+		.can_be_none = true,
+		.vhost = true,
+		PORT_FIELD(connect),
+		.help = "The peer makes this Unix socket; the port connects to it, and again when "
+			"the peer comes back. Exactly one of listen and connect is needed.",
+	},
+	{
+		.name = "queues",
+		.codec = &codec_number,
+		.argument = "COUNT",
+		.preset = "1",
+		.min = 1,
+		.max = PORT_QUEUES_MAX,
+		BOTH_KINDS,
+		PORT_FIELD(queues),
+		.help = "Most queue pairs the peer may use.",
+	},
+	{
+		.name = "mtu",
+		.codec = &codec_number,
+		.argument = "BYTES",
+		.preset = "none",
+		.min = PORT_MTU_MIN,
+		.max = PORT_MTU_MAX,
+		.can_be_none = true,
+		BOTH_KINDS,
+		PORT_FIELD(mtu),
+		.help = "MTU offered to the driver (VIRTIO_NET_F_MTU), or set on the interface.",
+	},
+	{
+		.name = "max-frame",
+		.codec = &codec_number,
+		.argument = "BYTES",
+		.preset = "65550",
+		.min = 60,
+		.max = PORT_FRAME_MAX,
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy.max_frame),
+		.help = "Largest frame, without FCS; of a segmentation frame it limits each "
+			"segment.",
+	},
+	{
+		.name = "mac",
+		.codec = &codec_macs,
+		.argument = "ADDRESS[,...]",
+		.preset = "none",
+		.can_be_none = true,
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy),
+		.help = "The port's own addresses; the first is offered to the driver.",
+	},
+	{
+		.name = "mac-lock",
+		.codec = &codec_bool,
+		.argument = "yes|no",
+		.preset = "no",
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy.mac_lock),
+		.help = "Only frames from the addresses of mac may enter.",
+	},
+	{
+		.name = "vlan",
+		.codec = &codec_number,
+		.argument = "VLAN",
+		.preset = "none",
+		.min = 1,
+		.max = VLAN_COUNT - 2,
+		.can_be_none = true,
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy.vlan),
+		.help = "VLAN of untagged frames: the access VLAN, or with trunk the native one.",
+	},
+	{
+		.name = "trunk",
+		.codec = &codec_vlan_set,
+		.argument = "VLANS|all",
+		.preset = "none",
+		.can_be_none = true,
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy),
+		.help = "Tagged VLANs that pass, for example 10,20-30. Without vlan and trunk "
+			"every "
+			"frame passes as it is.",
+	},
+	{
+		.name = "isolate",
+		.codec = &codec_number,
+		.argument = "GROUP",
+		.preset = "none",
+		.min = 1,
+		.max = 65535,
+		.can_be_none = true,
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy.isolate),
+		.help = "Ports of the same group do not talk to each other.",
+	},
+	{
+		.name = "storm-limit",
+		.codec = &codec_number,
+		.argument = "FRAMES",
+		.preset = "0",
+		.max = 1000000000,
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy.storm_limit),
+		.help = "Flooded frames (broadcast, multicast, unknown unicast) a second that may "
+			"enter here; 0 is any number.",
+	},
+	{
+		.name = "owner",
+		.codec = &codec_user,
+		.argument = "user",
+		.preset = "none",
+		.can_be_none = true,
+		.vhost = true,
+		PORT_FIELD(owner),
+		.help = "Owner of the listening socket, by name or number.",
+	},
+	{
+		.name = "group",
+		.codec = &codec_group,
+		.argument = "group",
+		.preset = "none",
+		.can_be_none = true,
+		.vhost = true,
+		PORT_FIELD(group),
+		.help = "Group of the listening socket, by name or number.",
+	},
+	{
+		.name = "mode",
+		.codec = &codec_mode,
+		.argument = "OCTAL",
+		.preset = "0660",
+		.vhost = true,
+		PORT_FIELD(mode),
+		.help = "Permissions of the listening socket.",
+	},
+	{
+		.name = "interface",
+		.codec = &codec_interface,
+		.argument = "NAME",
+		.preset = "none",
+		.can_be_none = true,
+		.tap = true,
+		PORT_FIELD(interface),
+		.help = "Name of the interface in the kernel; without it, the port's name.",
+	},
+	{
+		.name = "netns",
+		.codec = &codec_file_name,
+		.argument = "NAME",
+		.preset = "none",
+		.can_be_none = true,
+		.tap = true,
+		PORT_FIELD(netns),
+		.help = "Network namespace of the interface, a name below /run/netns; without it, "
+			"the "
+			"daemon's.",
+	},
+	{},
+};
+
+const struct setting switch_setting_table[] = {
+	{
+		.name = "workers",
+		.codec = &codec_cpus,
+		.argument = "CPUS|auto",
+		.preset = "auto",
+		.help = "CPUs that forward frames, one pinned thread each, for example 2-3,5; auto "
+			"is one thread on any CPU.",
+	},
+	{
+		.name = "poll",
+		.codec = &codec_bool_choice,
+		.argument = "adaptive|always",
+		.preset = "adaptive",
+		.choices = poll_names,
+		SWITCH_FIELD(poll_always),
+		.help = "Whether a worker without frames sleeps (adaptive) or keeps looking "
+			"(always).",
+	},
+	{
+		.name = "mac-table-size",
+		.codec = &codec_number,
+		.argument = "COUNT",
+		.preset = "65536",
+		.min = 64,
+		.max = 16777216,
+		SWITCH_FIELD(mac_table_size),
+		.help = "Addresses that can be known at a time.",
+	},
+	{
+		.name = "mac-age",
+		.codec = &codec_number,
+		.argument = "SECONDS",
+		.preset = "300",
+		.max = 31536000,
+		SWITCH_FIELD(mac_age),
+		.help = "After so long without a frame an address is forgotten; 0 is never.",
+	},
+	{},
+};
+
+const struct setting *setting_find(const struct setting *table, const char *name)
+{
+	for (; table->name != NULL; table++) {
+		if (strcmp(table->name, name) == 0)
+			return table;
+	}
+	return NULL;
+}
+
+bool settings_given_have(const struct settings_given *given, const char *name)
+{
+	const struct setting *setting = setting_find(port_setting_table, name);
+
+	return setting != NULL && (given->bits >> (setting - port_setting_table)) & 1;
+}
+
+static const void *setting_field(const struct setting *setting, const void *settings)
+{
+	return (const char *)settings + setting->offset;
+}
+
+char *setting_format(const struct setting *setting, const void *settings)
+{
+	return setting->codec->format(setting, setting_field(setting, settings));
+}
+
+bool setting_equal(const struct setting *setting, const void *a, const void *b)
+{
+	char *text_a = setting_format(setting, a);
+	char *text_b = setting_format(setting, b);
+	bool equal = strcmp(text_a, text_b) == 0;
+
+	free(text_a);
+	free(text_b);
+	return equal;
+}
+
+const char *port_kind_name(enum port_kind kind)
+{
+	return kind_names[kind];
+}
+
+bool setting_applies(const struct setting *setting, enum port_kind kind)
+{
+	return kind == PORT_VHOST ? setting->vhost : setting->tap;
+}
+
+static int refuse_unknown(const struct setting *table, const char *name, struct error *error)
+{
+	char known[ERROR_SIZE / 2] = "";
+	size_t size = 0;
+
+	for (; table->name != NULL && size < sizeof(known); table++)
+		size += (size_t)snprintf(
+			known + size,
+			sizeof(known) - size,
+			"%s%s",
+			size > 0 ? ", " : "",
+			table->name
+		);
+	return error_set(error, -EINVAL, "unknown setting '%.40s'; known are %s", name, known);
+}
+
+int settings_parse(
+	const struct setting *table,
+	const char *name,
+	const char *text,
+	void *settings,
+	struct settings_given *given,
+	struct error *error
+)
+{
+	const struct setting *setting = setting_find(table, name);
+	uint64_t bit;
+
+	if (setting == NULL)
+		return refuse_unknown(table, name, error);
+	bit = UINT64_C(1) << (setting - table);
+	if (given->bits & bit)
+		return error_set(error, -EINVAL, "%s is given twice; remove one", name);
+	given->bits |= bit;
+	if (*text == '\0')
+		return error_set(
+			error,
+			-EINVAL,
+			"%s has no value; give %s%s",
+			name,
+			setting->argument,
+			setting->can_be_none ? " or none" : ""
+		);
+	return setting->codec->parse(setting, text, (char *)settings + setting->offset, error);
+}
+
+int port_name_parse(const char *text, char name[PORT_NAME_SIZE], struct error *error)
+{
+	size_t size = strlen(text);
+
+	for (size_t i = 0; i < size; i++) {
+		if (!isalnum((unsigned char)text[i]) && strchr("._-", text[i]) == NULL)
+			return error_set(
+				error,
+				-EINVAL,
+				"port name '%.40s': use letters, digits, '.', '_' and '-'",
+				text
+			);
+	}
+	if (size == 0 || size >= PORT_NAME_SIZE)
+		return error_set(
+			error,
+			-EINVAL,
+			"port name '%.40s' has %zu characters; use 1 to %d",
+			text,
+			size,
+			PORT_NAME_SIZE - 1
+		);
+	memcpy(name, text, size + 1);
+	return 0;
+}
