@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A thin front of meson and ninja: each target installs what it lacks, configures and builds.
+BUILD ?= build
+# The Python that Debian's packages (pytest, scapy) belong to; another may come first in PATH.
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+
+.PHONY: all demo test bench install clean deps-%
+all: deps-build $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+deps-%:
+	scripts/install-deps $*
+
+$(BUILD)/build.ninja:
+	meson setup --prefix=$(PREFIX) $(BUILD)
+
+demo: deps-demo all
+	VIRTLANE_BUILD=$(abspath $(BUILD)) scripts/demo $(if $(KEEP),--keep)
+
+# Unit tests first; then real peers. TESTS narrows the latter: make test TESTS=test_tap.py
+test: deps-test all
+	meson test -C $(BUILD) --print-errorlogs
+	VIRTLANE_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(addprefix tests/integration/,$(or $(TESTS),.))
+
+bench: deps-bench all
+	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/run
+
+install: all
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD)
