@@ -100,6 +100,10 @@ struct vl_device_status {
 };
 void vl_device_status(const struct vl_device *device, struct vl_device_status *out);
 
+/* Whether an address of this process lies in the peer's memory: for a SIGBUS handler's owner, who
+ * wants to know whose file was cut short. */
+bool vl_device_maps(const struct vl_device *device, const void *address);
+
 struct vl_queue_status {
 	bool started, enabled, packed;
 	uint32_t size; /* descriptors */

@@ -178,13 +178,20 @@ int device_publish(struct vl_device *device, unsigned index)
 	atomic_store_explicit(&queue->ring.broken, vq->broken, memory_order_relaxed);
 	/* release: the queue's content before the pointer to it */
 	atomic_store_explicit(&vq->live, queue, memory_order_release);
+	device_queue_changed(device, index);
 	return 0;
 }
 
-/* Keep where the ring is, so that it can go on there. */
+/* Keep where the ring is, so that it can go on there. A worker may have been between taking
+ * chains and completing them; it has passed since, so they are complete. */
 static void queue_retire(struct virtqueue *vq, struct queue *queue)
 {
 	struct ring_position position;
+
+	if (queue->ring.held_count > 0) {
+		ring_publish(&queue->ring, queue->ring.packed, queue->ring.held_count);
+		queue_call(queue);
+	}
 
 	ring_position(&queue->ring, &position);
 	vq->base = ring_position_encode(&position, queue->ring.packed);
@@ -419,6 +426,11 @@ void vl_device_status(const struct vl_device *device, struct vl_device_status *o
 		.queue_count = device->queue_count,
 		.pairs_up = vl_device_active_pairs(device),
 	};
+}
+
+bool vl_device_maps(const struct vl_device *device, const void *address)
+{
+	return memory_maps(device->memory, address);
 }
 
 void vl_device_queue_status(

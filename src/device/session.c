@@ -118,7 +118,6 @@ static int add_memory(void *context, const struct memory_region_request *request
 		error = device_publish(device, i);
 		if (error < 0)
 			return error;
-		device_queue_changed(device, i);
 	}
 	return 0;
 }
@@ -171,18 +170,22 @@ static int set_vring_address(void *context, unsigned index, const struct vhost_v
 	device_unpublish(device, index);
 	vq->address = *address;
 	vq->has_address = true;
-	int error = device_publish(device, index);
-	device_queue_changed(device, index);
-	return error;
+	return device_publish(device, index);
 }
 
 static int set_vring_base(void *context, unsigned index, uint32_t base)
 {
 	struct vl_device *device = context;
+	struct virtqueue *vq = &device->queues[index];
 
+	/* Whoever says where to begin sets the ring up anew: its addresses are about to change, and
+	 * the next SET_VRING_KICK starts it. User Mode Linux does so without stopping it before. */
 	device_unpublish(device, index);
-	device->queues[index].base = base;
-	return device_publish(device, index);
+	vq->started = false;
+	vq->broken = NULL;
+	vq->base = base;
+	device_queue_changed(device, index);
+	return 0;
 }
 
 static int stop_vring(void *context, unsigned index, uint32_t *base)
@@ -218,9 +221,7 @@ static int set_vring_kick(void *context, unsigned index, int fd)
 	device->queues[index].started = true;
 	if (device_live(device, index) != NULL)
 		return 0;
-	int error = device_publish(device, index);
-	device_queue_changed(device, index);
-	return error;
+	return device_publish(device, index);
 }
 
 /* Replace a descriptor that the data path may be writing to just now. */

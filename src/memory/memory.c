@@ -187,6 +187,17 @@ void memory_destroy(struct memory *memory)
 	free(memory);
 }
 
+bool memory_maps(const struct memory *memory, const void *address)
+{
+	for (unsigned i = 0; memory != NULL && i < memory->count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+
+		if ((uintptr_t)address - (uintptr_t)region->mapping < region->mapping_size)
+			return true;
+	}
+	return false;
+}
+
 uint64_t memory_size(const struct memory *memory)
 {
 	uint64_t size = 0;

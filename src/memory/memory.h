@@ -64,6 +64,8 @@ void memory_unmap(const struct memory_region *region);
 void memory_free_table(struct memory *memory);
 /* Free the table and unmap its regions. NULL is fine. */
 void memory_destroy(struct memory *memory);
+/* Whether an address of this process lies in a region. */
+bool memory_maps(const struct memory *memory, const void *address);
 uint64_t memory_size(const struct memory *memory);
 
 /* Where `size` bytes at a user address are mapped, or NULL if they are not in one region. */

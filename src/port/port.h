@@ -69,6 +69,8 @@ struct port_ops {
 
 	/* Once a second. */
 	void (*tick)(struct port *port);
+	/* Memory at `address` is gone: if it was the port's, end the session and return true. */
+	bool (*memory_lost)(struct port *port, const void *address);
 	/* All of `out` but counters.rx/tx and workers, which are the switch's. Counters that the
 	 * port keeps itself are added to `out`. */
 	void (*status)(const struct port *port, struct port_status *out);

@@ -284,6 +284,11 @@ static void tap_tick(struct port *port)
 	log_warning(LOG_PORT, "%s: interface %s is gone", port->settings.name, tap->interface);
 }
 
+static bool tap_memory_lost(struct port *, const void *)
+{
+	return false;
+}
+
 static void tap_status(const struct port *port, struct port_status *out)
 {
 	const struct port_tap *tap = (const struct port_tap *)port;
@@ -335,6 +340,7 @@ static const struct port_ops tap_ops = {
 	.sleep = tap_sleep,
 	.woken = tap_woken,
 	.tick = tap_tick,
+	.memory_lost = tap_memory_lost,
 	.status = tap_status,
 	.destroy = tap_destroy,
 };

@@ -156,7 +156,8 @@ static void on_announce(void *context, const uint8_t mac[6])
 
 static void start_session(struct port_vhost *vhost, int socket);
 
-static void end_session(struct port_vhost *vhost, int error)
+/* `why` NULL: what the device says. */
+static void end_session(struct port_vhost *vhost, int error, const char *why)
 {
 	const char *name = vhost->port.settings.name;
 
@@ -171,7 +172,7 @@ static void end_session(struct port_vhost *vhost, int error)
 			vhost->last_error,
 			sizeof(vhost->last_error),
 			"%s",
-			vl_device_reason(vhost->device)
+			why != NULL ? why : vl_device_reason(vhost->device)
 		);
 		log_warning(LOG_VHOST, "%s: session closed: %s", name, vhost->last_error);
 	} else {
@@ -186,12 +187,9 @@ static void on_session(evutil_socket_t, short, void *context)
 	struct port_vhost *vhost = context;
 	int result = vl_device_process(vhost->device);
 
-	if (result < 0) {
-		end_session(vhost, result);
-		return;
-	}
-	if (result > 0)
-		event_active(vhost->session_event, EV_READ, 0);
+	/* What is left in the socket makes the event fire again, after those of others. */
+	if (result < 0)
+		end_session(vhost, result, NULL);
 }
 
 static void describe_peer(struct port_vhost *vhost, int socket)
@@ -243,12 +241,15 @@ static void on_accept(evutil_socket_t listener, short, void *context)
 		start_session(vhost, socket);
 		return;
 	}
-	if (errno == EMFILE || errno == ENFILE)
-		log_error(
-			LOG_VHOST,
-			"%s: too many open files; raise LimitNOFILE",
-			vhost->port.settings.name
-		);
+	if (errno != EMFILE && errno != ENFILE)
+		return;
+	/* The socket stays readable: do not spin until a descriptor becomes free. */
+	event_del(vhost->accept_event);
+	log_error(
+		LOG_VHOST,
+		"%s: too many open files, trying again every second; raise LimitNOFILE",
+		vhost->port.settings.name
+	);
 }
 
 static void try_connect(struct port_vhost *vhost)
@@ -297,12 +298,24 @@ static void vhost_tick(struct port *port)
 
 	if (vhost->session_event == NULL && vhost->listen_fd < 0)
 		try_connect(vhost);
+	else if (vhost->session_event == NULL)
+		event_add(vhost->accept_event, NULL); /* no change if it waits already */
 	if (!vhost->broken_logged && broken_queue(vhost, &index, &why)) {
 		vhost->broken_logged = true;
 		(void
 		)snprintf(vhost->last_error, sizeof(vhost->last_error), "queue %u: %s", index, why);
 		log_warning(LOG_VHOST, "%s: queue %u stopped: %s", port->settings.name, index, why);
 	}
+}
+
+static bool vhost_memory_lost(struct port *port, const void *address)
+{
+	struct port_vhost *vhost = vhost_of(port);
+
+	if (!vl_device_maps(vhost->device, address))
+		return false;
+	end_session(vhost, -EFAULT, "the peer cut its shared memory short");
+	return true;
 }
 
 /* ---- status ---- */
@@ -439,6 +452,7 @@ static const struct port_ops vhost_ops = {
 	.sleep = vhost_sleep,
 	.woken = vhost_woken,
 	.tick = vhost_tick,
+	.memory_lost = vhost_memory_lost,
 	.status = vhost_status,
 	.destroy = vhost_destroy,
 };

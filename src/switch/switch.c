@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/sigbus.h"
 #include "switch/state.h"
 
 uint32_t switch_now(void)
@@ -191,11 +192,28 @@ static void sample_load(struct worker *worker)
 	worker->sampled_total = total;
 }
 
+/* Faults in memory that peers took away, since the last look. */
+static void handle_lost_memory(struct switch_state *sw)
+{
+	for (void *address = sigbus_next(); address != NULL; address = sigbus_next()) {
+		bool found = false;
+
+		for (unsigned i = 0; i < port_count(sw) && !found; i++) {
+			struct port *port = switch_port(sw, sw->order[i]);
+
+			found = port->ops->memory_lost(port, address);
+		}
+		if (!found)
+			log_debug(LOG_SWITCH, "a fault in memory that is unmapped by now");
+	}
+}
+
 static void on_tick(evutil_socket_t, short, void *context)
 {
 	struct switch_state *sw = context;
 	uint32_t now = switch_now();
 
+	handle_lost_memory(sw);
 	for (unsigned i = 0; i < port_count(sw); i++) {
 		struct port *port = switch_port(sw, sw->order[i]);
 
@@ -262,6 +280,7 @@ int switch_create(
 	struct switch_state *sw = calloc(1, sizeof(*sw));
 	if (sw == NULL)
 		return error_set(error, -ENOMEM, "out of memory");
+	sigbus_install();
 	memset(sw->assigned, -1, sizeof(sw->assigned));
 	sw->settings = *settings;
 	sw->hooks = (struct port_hooks){
