@@ -24,7 +24,8 @@ test: deps-test all
 	VIRTLANE_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(addprefix tests/integration/,$(or $(TESTS),.))
 
 bench: deps-bench all
-	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/run
+	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/switch
+	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/idle
 
 install: all
 	meson install -C $(BUILD) --no-rebuild
