@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A virtio-net device that sends every frame back with its addresses swapped. Usage:
+ * A virtio-net device that sends every frame back with its addresses swapped: `echo SOCKET`.
  *
- *	echo SOCKET
- *
- * It listens on SOCKET for one vhost-user front end after the other (QEMU, User Mode Linux,
- * DPDK's virtio-user), with one thread and one queue pair, and ends on SIGTERM or SIGINT.
+ * It listens on SOCKET for one vhost-user front end after the other (QEMU, User Mode Linux, DPDK's
+ * virtio-user), with one thread and one queue pair, until it is killed.
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,13 +15,7 @@
 
 #include <virtlane/device.h>
 
-static volatile sig_atomic_t stopped;
 static int kick_fd = -1, control_fd = -1;
-
-static void on_signal(int)
-{
-	stopped = 1;
-}
 
 static void on_kick_changed(void *, unsigned, int, int new_fd)
 {
@@ -36,20 +27,6 @@ static void on_control_kick_changed(void *, int, int new_fd)
 	control_fd = new_fd;
 }
 
-static int listen_on(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
-		return -1;
-	strcpy(address.sun_path, path);
-	unlink(path);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0)
-		return -1;
-	return fd;
-}
-
 static void swap_addresses(struct vl_frame *frame)
 {
 	uint8_t destination[6];
@@ -57,7 +34,7 @@ static void swap_addresses(struct vl_frame *frame)
 	memcpy(destination, frame->head, 6);
 	memmove(frame->head, frame->head + 6, 6);
 	memcpy(frame->head + 6, destination, 6);
-	/* What the driver asked of a transmitted frame is not what it is told of a received one. */
+	/* What a driver asks of a frame it sends is not what it is told of one it receives. */
 	memset(&frame->header, 0, sizeof(frame->header));
 }
 
@@ -87,14 +64,14 @@ static void serve(struct vl_device *device, int session)
 {
 	int result = vl_device_attach(device, session);
 
-	while (result >= 0 && !stopped) {
+	while (result >= 0) {
 		struct pollfd fds[] = {
 			{.fd = session, .events = POLLIN},
 			{.fd = kick_fd, .events = POLLIN},
 			{.fd = control_fd, .events = POLLIN},
 		};
 
-		if (echo(device) == 0 && vl_device_sleep(device, 0))
+		if (echo(device) <= 0 && vl_device_sleep(device, 0))
 			poll(fds, 3, -1);
 		if (fds[1].revents)
 			vl_device_kicked(device, 0);
@@ -103,7 +80,7 @@ static void serve(struct vl_device *device, int session)
 		if (fds[0].revents)
 			result = vl_device_process(device);
 	}
-	if (result < 0 && result != -ECONNRESET)
+	if (result != -ECONNRESET)
 		fprintf(stderr, "echo: %s\n", vl_device_reason(device));
 	vl_device_detach(device);
 }
@@ -117,23 +94,25 @@ int main(int argc, char **argv)
 		.kick_changed = on_kick_changed,
 		.control_kick_changed = on_control_kick_changed,
 	};
-	struct sigaction action = {.sa_handler = on_signal};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct vl_device *device;
-	int listener = argc == 2 ? listen_on(argv[1]) : -1;
 
-	if (listener < 0 || vl_device_create(&config, &device) < 0) {
-		fprintf(stderr, "usage: echo SOCKET (a path that can be made)\n");
+	if (argc != 2 || strlen(argv[1]) >= sizeof(address.sun_path)) {
+		fprintf(stderr, "usage: echo SOCKET\n");
 		return 2;
 	}
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
-	while (!stopped) {
-		int session = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	strcpy(address.sun_path, argv[1]);
+	unlink(argv[1]);
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0
+	    || listen(listener, 1) < 0 || vl_device_create(&config, &device) < 0) {
+		perror("echo");
+		return 1;
+	}
+	for (;;) {
+		int session = accept(listener, NULL, NULL);
 
 		if (session >= 0)
 			serve(device, session);
 	}
-	vl_device_destroy(device);
-	unlink(argv[1]);
-	return 0;
 }
