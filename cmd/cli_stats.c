@@ -27,12 +27,17 @@ static void print_all(const json_t *stats)
 {
 	struct cli_table *table =
 		cli_table_new("PORT >RX_FRAMES >RX_BYTES >TX_FRAMES >TX_BYTES >DROPS");
+	const json_t *removed = json_object_get(stats, "removed");
 	const json_t *total = json_object_get(stats, "total");
 	const json_t *port;
 	size_t i;
 
 	json_array_foreach(json_object_get(stats, "ports"), i, port)
 		add_counters(table, json_text(port, "name"), port);
+	/* the total is since the start: without this row it would not be the sum of the others */
+	if (json_number(removed, "rx_frames") > 0 || json_number(removed, "tx_frames") > 0
+	    || json_number(removed, "drops_total") > 0)
+		add_counters(table, "(deleted ports)", removed);
 	add_counters(table, "total", total);
 	cli_table_print(table, "");
 	cli_print_drops(json_object_get(total, "drops"));

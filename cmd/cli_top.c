@@ -35,23 +35,28 @@ enum {
 
 static volatile sig_atomic_t ended;
 
-static void on_signal(int)
+static void on_end(int)
 {
 	ended = 1;
 }
+
+/* It is enough that poll() returns: the next picture asks for the size. */
+static void on_resize(int) {}
 
 /* ---- the terminal ---- */
 
 static bool enter_screen(struct termios *before)
 {
-	struct sigaction action = {.sa_handler = on_signal};
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct sigaction end = {.sa_handler = on_end};
+	const struct sigaction resize = {.sa_handler = on_resize};
 	struct termios raw;
 
 	if (tcgetattr(STDIN_FILENO, before) != 0)
 		return false;
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGHUP, &action, NULL);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		(void)sigaction(ends[i], &end, NULL);
+	(void)sigaction(SIGWINCH, &resize, NULL);
 	raw = *before;
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
 	(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);

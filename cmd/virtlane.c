@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
-#include "control/unix_socket.h"
+#include "control/control_socket.h"
 
 /* What the command line says besides the command. */
 struct globals {

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "control/daemon.h"
-#include "control/unix_socket.h"
+#include "control/control_socket.h"
 
 static const char help_text[] =
 	"Usage: virtlaned [OPTION...]\n"

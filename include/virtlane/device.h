@@ -42,6 +42,7 @@ struct vl_device_config {
 	unsigned queue_pairs; /* receive/transmit pairs, 1..VL_QUEUE_PAIRS_MAX */
 	uint16_t mtu;	      /* offered as VIRTIO_NET_F_MTU; 0: not offered */
 	uint8_t mac[6];	      /* offered as VIRTIO_NET_F_MAC; all zero: not offered */
+	uint64_t memory_max;  /* bytes that the peer may make us map; 0: any */
 	/* Features not to offer; by default everything that is supported is. */
 	struct vl_features withheld;
 
@@ -54,6 +55,10 @@ struct vl_device_config {
 	void (*kick_changed)(void *context, unsigned pair, int old_fd, int new_fd);
 	/* The same for the control queue: when it is readable, call vl_device_control_process(). */
 	void (*control_kick_changed)(void *context, int old_fd, int new_fd);
+	/* Memory of the peer was mapped here, or is about to be unmapped: for a program that wants
+	 * to survive a peer that cuts its file short (SIGBUS). Control thread. */
+	void (*memory_mapped)(void *context, void *start, size_t size);
+	void (*memory_unmapping)(void *context, void *start, size_t size);
 	/* VHOST_USER_SEND_RARP: tell the network that `mac` is here now. Control thread. */
 	void (*announce)(void *context, const uint8_t mac[6]);
 	void *context; /* of all of these */
@@ -81,7 +86,7 @@ int vl_device_process(struct vl_device *device);
 void vl_device_detach(struct vl_device *device);
 
 /* Serve the control virtqueue, if the front end hands it to us (see docs/architecture.md), after
- * it was kicked. */
+ * it was kicked; at most 64 commands. */
 void vl_device_control_process(struct vl_device *device);
 
 /* Why the session failed, or what of the peer was refused last; "" if nothing. Valid until the
@@ -99,10 +104,6 @@ struct vl_device_status {
 	unsigned pairs_up;    /* pairs in use: started, enabled and chosen by the driver */
 };
 void vl_device_status(const struct vl_device *device, struct vl_device_status *out);
-
-/* Whether an address of this process lies in the peer's memory: for a SIGBUS handler's owner, who
- * wants to know whose file was cut short. */
-bool vl_device_maps(const struct vl_device *device, const void *address);
 
 struct vl_queue_status {
 	bool started, enabled, packed;
@@ -171,6 +172,9 @@ unsigned vl_device_active_pairs(const struct vl_device *device);
  * there are frames already: do not sleep. The next borrow that finds frames stops the kicks.
  */
 bool vl_device_sleep(struct vl_device *device, unsigned pair);
+/* Whether a pair sends frames without ever kicking (SET_VRING_KICK without a descriptor): look at
+ * it now and then, however idle. */
+bool vl_device_is_silent(const struct vl_device *device, unsigned pair);
 /* Clear a kick descriptor that was found readable, without blocking, and count the kick. */
 void vl_device_kicked(struct vl_device *device, unsigned pair);
 

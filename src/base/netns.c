@@ -9,9 +9,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+
+static void name_path(const char *name, char path[PATH_MAX])
+{
+	(void)snprintf(path, PATH_MAX, "/run/netns/%s", name);
+}
+
+uint64_t netns_id(const char *name)
+{
+	char path[PATH_MAX];
+	struct stat status;
+
+	if (name[0] == '\0')
+		return 0;
+	name_path(name, path);
+	return stat(path, &status) == 0 ? status.st_ino : 0;
+}
 
 int netns_run(
 	const char *name,
@@ -25,7 +42,7 @@ int netns_run(
 
 	if (name[0] == '\0')
 		return act(context, error);
-	(void)snprintf(path, sizeof(path), "/run/netns/%s", name);
+	name_path(name, path);
 	int there = open(path, O_RDONLY | O_CLOEXEC);
 	if (there < 0)
 		return error_set(

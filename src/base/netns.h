@@ -2,6 +2,8 @@
 /* Doing something in another network namespace. */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/error.h"
 
 /*
@@ -15,3 +17,7 @@ int netns_run(
 	void *context,
 	struct error *error
 );
+
+/* A number that tells namespaces apart that have had the same name: 0 if there is none now, or if
+ * the name is empty. */
+uint64_t netns_id(const char *name);

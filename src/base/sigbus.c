@@ -7,49 +7,56 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "base/log.h"
+
 enum {
-	FAULTS_MAX = 64, /* noted at a time; a fault that finds no place is patched all the same */
+	MAPPINGS_MAX = 16384,
 };
 
-static _Atomic(void *) faults[FAULTS_MAX];
+/* `start` is stored last and cleared first: the handler believes an entry that has one. */
+struct mapping {
+	_Atomic uintptr_t start;
+	_Atomic size_t size;
+	void *owner; /* control's */
+	atomic_bool lost;
+};
 
-static void note(void *address)
+static struct mapping mappings[MAPPINGS_MAX];
+static atomic_uint used; /* entries from here on were never used */
+static atomic_bool any_lost;
+
+static struct mapping *find(uintptr_t address)
 {
-	for (unsigned i = 0; i < FAULTS_MAX; i++) {
-		void *empty = NULL;
+	unsigned count = atomic_load(&used);
 
-		if (atomic_compare_exchange_strong(&faults[i], &empty, address))
-			return;
+	for (unsigned i = 0; i < count; i++) {
+		uintptr_t start = atomic_load(&mappings[i].start);
+
+		if (start != 0 && address - start < atomic_load(&mappings[i].size))
+			return &mappings[i];
 	}
+	return NULL;
 }
 
-/* mmap() over a mapping of huge pages must cover whole ones: try the sizes there are. */
-static int patch(void *address)
+static bool replace(struct mapping *mapping)
 {
-	static const uintptr_t page_sizes[] = {4096, 2 << 20, 1 << 30};
-
-	for (unsigned i = 0; i < sizeof(page_sizes) / sizeof(page_sizes[0]); i++) {
-		uintptr_t start = (uintptr_t)address & ~(page_sizes[i] - 1);
-		void *page =
-			mmap((void *)start,
-			     page_sizes[i],
-			     PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-			     -1,
-			     0);
-
-		if (page != MAP_FAILED)
-			return 0;
-	}
-	return -1;
+	return mmap((void *)atomic_load(&mapping->start),
+		    atomic_load(&mapping->size),
+		    PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+		    -1,
+		    0)
+	       != MAP_FAILED;
 }
 
 /* Only mmap() and atomics: both are safe in a handler. */
 static void on_sigbus(int number, siginfo_t *info, void *)
 {
-	/* A page that its file no longer has; anything else is an error of our own. */
-	if (info->si_code == BUS_ADRERR && patch(info->si_addr) == 0) {
-		note(info->si_addr);
+	struct mapping *mapping = find((uintptr_t)info->si_addr);
+
+	if (mapping != NULL && replace(mapping)) {
+		atomic_store(&mapping->lost, true);
+		atomic_store(&any_lost, true);
 		return;
 	}
 	signal(number, SIG_DFL);
@@ -64,13 +71,43 @@ void sigbus_install(void)
 	sigaction(SIGBUS, &action, NULL);
 }
 
+void sigbus_watch(void *start, size_t size, void *owner)
+{
+	unsigned i = 0;
+
+	while (i < MAPPINGS_MAX && atomic_load(&mappings[i].start) != 0)
+		i++;
+	if (i == MAPPINGS_MAX) {
+		log_warning(LOG_PORT, "too many memory regions to guard all of them");
+		return;
+	}
+	mappings[i].owner = owner;
+	atomic_store(&mappings[i].lost, false);
+	atomic_store(&mappings[i].size, size);
+	atomic_store(&mappings[i].start, (uintptr_t)start);
+	if (i >= atomic_load(&used))
+		atomic_store(&used, i + 1);
+}
+
+void sigbus_unwatch(void *start)
+{
+	struct mapping *mapping = find((uintptr_t)start);
+
+	if (mapping == NULL)
+		return;
+	atomic_store(&mapping->start, 0);
+	atomic_store(&mapping->lost, false);
+}
+
 void *sigbus_next(void)
 {
-	for (unsigned i = 0; i < FAULTS_MAX; i++) {
-		void *address = atomic_exchange(&faults[i], NULL);
-
-		if (address != NULL)
-			return address;
+	if (!atomic_exchange(&any_lost, false))
+		return NULL;
+	for (unsigned i = 0; i < atomic_load(&used); i++) {
+		if (!atomic_exchange(&mappings[i].lost, false))
+			continue;
+		atomic_store(&any_lost, true); /* there may be another */
+		return mappings[i].owner;
 	}
 	return NULL;
 }

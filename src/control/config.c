@@ -73,6 +73,11 @@ void config_errors_add(struct config_errors *errors, unsigned line, const struct
 		errors->list[at] = errors->list[at - 1];
 	errors->list[at].line = line;
 	errors->list[at].error = *error;
+	/* a sentence may quote the file: nothing but text goes to a terminal, a log or JSON */
+	for (char *c = errors->list[at].error.text; *c != '\0'; c++) {
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	}
 }
 
 char *config_errors_format(const struct config_errors *errors, const char *file)

@@ -23,6 +23,7 @@ struct config *config_of_switch(const struct switch_state *sw)
 /* One call of the switch. A replacement is two steps, and each can be taken back. */
 enum step_kind {
 	STEP_DELETE,
+	STEP_SWITCH, /* mac-age, the one setting of the switch that can change */
 	STEP_SET,
 	STEP_ADD,
 };
@@ -39,6 +40,9 @@ static int do_step(struct switch_state *sw, const struct step *step, struct erro
 	switch (step->kind) {
 	case STEP_DELETE:
 		return switch_port_delete(sw, change_port(change), error);
+	case STEP_SWITCH:
+		switch_set_mac_age(sw, change->switch_to->mac_age);
+		return 0;
 	case STEP_SET:
 		return switch_port_set_policy(
 			sw, change_port(change), &change->to->settings.policy, error
@@ -55,6 +59,9 @@ static int undo_step(struct switch_state *sw, const struct step *step, struct er
 	switch (step->kind) {
 	case STEP_DELETE:
 		return switch_port_add(sw, &change->from->settings, error);
+	case STEP_SWITCH:
+		switch_set_mac_age(sw, change->switch_from->mac_age);
+		return 0;
 	case STEP_SET:
 		return switch_port_set_policy(
 			sw, change_port(change), &change->from->settings.policy, error
@@ -75,6 +82,8 @@ static bool change_has_step(const struct change *change, enum step_kind kind)
 		return kind == STEP_SET;
 	case CHANGE_ADD:
 		return kind == STEP_ADD;
+	case CHANGE_SWITCH:
+		return kind == STEP_SWITCH;
 	default:
 		return false;
 	}
@@ -152,7 +161,7 @@ static int refuse_restart(const struct config_diff *diff, struct error *error)
 	return error_set(
 		error,
 		-EBUSY,
-		"settings of [switch] cannot change while it runs; %s (nothing was changed)",
+		"these settings of [switch] cannot change while it runs; %s (nothing was changed)",
 		diff->changes[0].text
 	);
 }

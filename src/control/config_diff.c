@@ -8,7 +8,7 @@
 
 const char *change_action_name(enum change_action action)
 {
-	static const char *const names[] = {"delete", "replace", "set", "add", "restart"};
+	static const char *const names[] = {"delete", "replace", "set", "add", "switch", "restart"};
 
 	return names[action];
 }
@@ -69,8 +69,13 @@ static void write_change(FILE *out, const struct change *change)
 			out, port_setting_table, &change->from->settings, &change->to->settings
 		);
 		break;
+	case CHANGE_SWITCH:
 	case CHANGE_RESTART:
-		(void)fprintf(out, "restart virtlaned for the switch: ");
+		(void)fprintf(
+			out,
+			change->action == CHANGE_SWITCH ? "set the switch: "
+							: "restart virtlaned for the switch: "
+		);
 		write_differences(
 			out, switch_setting_table, change->switch_from, change->switch_to
 		);
@@ -94,41 +99,48 @@ static void add_change(struct config_diff *diff, struct change change)
 	changes[diff->count++] = change;
 }
 
+/* *live: whether all that differs can change while the switch runs. */
+static bool
+settings_differ(const struct setting *table, const void *from, const void *to, bool *live)
+{
+	bool differs = false;
+
+	*live = true;
+	for (; table->name != NULL; table++) {
+		if (setting_equal(table, from, to))
+			continue;
+		differs = true;
+		*live = *live && table->live;
+	}
+	return differs;
+}
+
 static void compare_switch(
 	struct config_diff *diff,
 	const struct switch_settings *from,
 	const struct switch_settings *to
 )
 {
-	const struct setting *setting = switch_setting_table;
+	bool live;
 
-	while (setting->name != NULL && setting_equal(setting, from, to))
-		setting++;
-	if (setting->name != NULL)
-		add_change(
-			diff,
-			(struct change){
-				.action = CHANGE_RESTART,
-				.switch_from = from,
-				.switch_to = to,
-			}
-		);
+	if (!settings_differ(switch_setting_table, from, to, &live))
+		return;
+	add_change(
+		diff,
+		(struct change){
+			.action = live ? CHANGE_SWITCH : CHANGE_RESTART,
+			.switch_from = from,
+			.switch_to = to,
+		}
+	);
 }
 
 static void
 compare_port(struct config_diff *diff, const struct config_port *from, const struct config_port *to)
 {
-	const struct setting *setting = port_setting_table;
-	bool differs = false;
-	bool live = true;
+	bool live;
 
-	for (; setting->name != NULL; setting++) {
-		if (setting_equal(setting, &from->settings, &to->settings))
-			continue;
-		differs = true;
-		live = live && setting->live;
-	}
-	if (differs)
+	if (settings_differ(port_setting_table, &from->settings, &to->settings, &live))
 		add_change(
 			diff,
 			(struct change){

@@ -11,14 +11,15 @@ enum change_action {
 	CHANGE_REPLACE, /* delete, then add: a setting differs that cannot change live */
 	CHANGE_SET,
 	CHANGE_ADD,
-	CHANGE_RESTART, /* a setting of the switch: needs a new daemon */
+	CHANGE_SWITCH,	/* a setting of the switch that can change live */
+	CHANGE_RESTART, /* a setting of the switch that needs a new daemon */
 };
 
 struct change {
 	enum change_action action;
-	const struct config_port *from;		   /* NULL: add, restart */
-	const struct config_port *to;		   /* NULL: delete, restart */
-	const struct switch_settings *switch_from; /* restart only */
+	const struct config_port *from;		   /* NULL: add, or of the switch */
+	const struct config_port *to;		   /* NULL: delete, or of the switch */
+	const struct switch_settings *switch_from; /* of the switch only */
 	const struct switch_settings *switch_to;
 	char *text; /* one line for people: "set port vm1: vlan none -> 10" */
 };
@@ -32,7 +33,7 @@ struct config_diff {
 struct config_diff *config_diff_new(const struct config *running, const struct config *wanted);
 void config_diff_free(struct config_diff *diff);
 
-/* "add", "delete", "replace", "set", "restart". */
+/* "add", "delete", "replace", "set", "switch", "restart". */
 const char *change_action_name(enum change_action action);
 /* The port's name; NULL for the switch. */
 const char *change_port(const struct change *change);

@@ -16,7 +16,7 @@
 
 #include "base/log.h"
 #include "control/text.h"
-#include "control/unix_socket.h"
+#include "control/control_socket.h"
 
 enum {
 	REQUEST_SIZE_MAX = 1 << 20,

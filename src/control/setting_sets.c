@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Settings that are sets: VLANs of a trunk, addresses of a port, CPUs of the workers. */
+/* Settings that are sets: VLANs, addresses of a port, CPUs of the workers. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +8,24 @@
 #include "control/setting_codecs.h"
 #include "control/text.h"
 
-/* ---- VLANs of a trunk ---- */
+/* ---- VLANs ---- */
 
+/*
+ * A policy knows one set of VLANs. What an operator says is two things, and that nothing is said
+ * is a third:
+ *	vlan and trunk none	every frame passes as it is: all VLANs, and VLAN 0 for untagged
+ *frames vlan V, trunk none	no set trunk T			the set T, which never has VLAN 0 So
+ *VLAN 0 tells the first from the last.
+ */
 enum {
 	VLAN_MIN = 1,
 	VLAN_MAX = VLAN_COUNT - 2, /* 4095 is reserved, IEEE 802.1Q table 9-2 */
 };
+
+static bool vlan_set_have(const struct port_policy *policy, uint32_t vlan)
+{
+	return policy->trunk && ((policy->trunk_vlans[vlan / 64] >> (vlan % 64)) & 1);
+}
 
 static bool vlan_set_add(void *context, uint32_t first, uint32_t last)
 {
@@ -24,19 +36,58 @@ static bool vlan_set_add(void *context, uint32_t first, uint32_t last)
 	return true;
 }
 
-static bool vlan_set_have(const struct port_policy *policy, uint32_t vlan)
+static bool has_trunk(const struct port_policy *policy)
 {
-	return (policy->trunk_vlans[vlan / 64] >> (vlan % 64)) & 1;
+	return policy->trunk && !vlan_set_have(policy, 0);
 }
+
+/* No trunk is said: whether anything passes then depends on the port's own VLAN. */
+static void settle_without_trunk(struct port_policy *policy)
+{
+	policy->trunk = policy->vlan == 0;
+	memset(policy->trunk_vlans, policy->trunk ? 0xff : 0, sizeof(policy->trunk_vlans));
+}
+
+static int
+parse_vlan(const struct setting *setting, const char *text, void *field, struct error *error)
+{
+	struct port_policy *policy = field;
+	uint32_t vlan = 0;
+
+	if (strcmp(text, "none") != 0
+	    && !text_parse_number(text, setting->min, setting->max, &vlan))
+		return error_set(
+			error,
+			-EINVAL,
+			"%s=%.64s: give a VLAN from %u to %u, or none",
+			setting->name,
+			text,
+			setting->min,
+			setting->max
+		);
+	policy->vlan = (uint16_t)vlan;
+	if (!has_trunk(policy))
+		settle_without_trunk(policy);
+	return 0;
+}
+
+static char *format_vlan(const struct setting *, const void *field)
+{
+	const struct port_policy *policy = field;
+
+	return policy->vlan == 0 ? text_format("none") : text_format("%u", policy->vlan);
+}
+
+const struct setting_codec codec_vlan = {SETTING_NUMBER, parse_vlan, format_vlan};
 
 static int
 parse_vlan_set(const struct setting *setting, const char *text, void *field, struct error *error)
 {
 	struct port_policy *policy = field;
-	struct port_policy wanted = {.trunk = true};
+	struct port_policy wanted = {.vlan = policy->vlan, .trunk = true};
 
 	if (strcmp(text, "none") == 0) {
-		wanted.trunk = false;
+		settle_without_trunk(&wanted);
 	} else if (strcmp(text, "all") == 0) {
 		vlan_set_add(&wanted, VLAN_MIN, VLAN_MAX);
 	} else if (!text_parse_ranges(text, VLAN_MIN, VLAN_MAX, vlan_set_add, &wanted)) {
@@ -84,7 +135,7 @@ static char *format_vlan_set(const struct setting *, const void *field)
 {
 	const struct port_policy *policy = field;
 
-	if (!policy->trunk)
+	if (!has_trunk(policy))
 		return text_format("none");
 	for (uint32_t vlan = VLAN_MIN; vlan <= VLAN_MAX; vlan++) {
 		if (!vlan_set_have(policy, vlan))

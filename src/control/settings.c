@@ -114,7 +114,7 @@ const struct setting port_setting_table[] = {
 	},
 	{
 		.name = "vlan",
-		.codec = &codec_number,
+		.codec = &codec_vlan,
 		.argument = "VLAN",
 		.preset = "none",
 		.min = 1,
@@ -122,8 +122,10 @@ const struct setting port_setting_table[] = {
 		.can_be_none = true,
 		.live = true,
 		BOTH_KINDS,
-		PORT_FIELD(policy.vlan),
-		.help = "VLAN of untagged frames: the access VLAN, or with trunk the native one.",
+		PORT_FIELD(policy),
+		.help = "VLAN of untagged frames: the access VLAN, or with trunk the native one. "
+			"With vlan "
+			"alone no tagged frame passes.",
 	},
 	{
 		.name = "trunk",
@@ -251,6 +253,7 @@ const struct setting switch_setting_table[] = {
 		.codec = &codec_number,
 		.argument = "SECONDS",
 		.preset = "300",
+		.live = true,
 		.max = 31536000,
 		SWITCH_FIELD(mac_age),
 		.help = "After so long without a frame an address is forgotten; 0 is never.",

@@ -2,10 +2,13 @@
 /* From the driver: borrowing the frames on a transmit queue, and giving them back. */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "device/device.h"
 #include "net/spans.h"
+
+enum {
+	WALK_MAX = 2048, /* descriptors a burst looks at, give or take a chain */
+};
 
 /* The head of a frame: header and first bytes, fetched once. What remains is its tail. */
 static inline void fetch_head(
@@ -35,6 +38,18 @@ static inline void fetch_head(
 	frame->tail_count = (uint16_t)cursor.count;
 }
 
+/* Header and head are 76 bytes: two lines of one piece, or a line of each of two. */
+static inline void prefetch_head(const struct iovec *spans, uint32_t count)
+{
+	if (count == 0)
+		return;
+	__builtin_prefetch(spans[0].iov_base);
+	if (count > 1)
+		__builtin_prefetch(spans[1].iov_base);
+	else
+		__builtin_prefetch((const uint8_t *)spans[0].iov_base + 64);
+}
+
 /*
  * First all chains are parsed and their first lines asked for, then all heads are fetched: the
  * loads of a burst overlap instead of waiting for each other.
@@ -49,7 +64,9 @@ take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const boo
 	uint32_t used = 0;
 	unsigned n = 0;
 
-	while (n < max && queue->span_capacity - used >= queue->span_chain_max) {
+	queue->ring.walked = 0;
+	while (n < max && queue->span_capacity - used >= queue->span_chain_max
+	       && queue->ring.walked < WALK_MAX) {
 		struct ring_chain chain;
 		int got = ring_take(
 			&queue->ring, packed, &chain, queue->spans + used, queue->span_chain_max
@@ -65,10 +82,7 @@ take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const boo
 		chains[n].first = used;
 		chains[n].count = chain.readable_spans;
 		chains[n].size = chain.readable_size;
-		if (chain.readable_spans > 0)
-			__builtin_prefetch(queue->spans[used].iov_base);
-		if (chain.readable_spans > 1)
-			__builtin_prefetch(queue->spans[used + 1].iov_base);
+		prefetch_head(&queue->spans[used], chain.readable_spans);
 		used += chain.readable_spans;
 		n++;
 	}
@@ -99,16 +113,19 @@ static void discard(struct queue *queue, const struct vl_frame *frames, unsigned
 
 int vl_device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *frames, unsigned max)
 {
-	struct queue *queue = device_live(device, 2 * pair + 1);
+	struct queue *queue = device_data_queue(device, pair, false);
 
 	if (queue == NULL)
 		return 0;
-	if (atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
+	if (atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL) {
+		queue_signal_error(queue);
 		return -EPROTO;
+	}
 	if (max > VL_BURST_MAX)
 		max = VL_BURST_MAX;
 	int n = queue->ring.packed ? take_burst(queue, frames, max, true)
 				   : take_burst(queue, frames, max, false);
+	/* Good frames come first; what broke the ring behind them is told by the next call. */
 	if (n == 0 && atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL) {
 		queue_signal_error(queue);
 		return -EPROTO;
@@ -123,7 +140,7 @@ int vl_device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *f
 
 void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count)
 {
-	struct queue *queue = device_live(device, 2 * pair + 1);
+	struct queue *queue = device_data_queue(device, pair, false);
 
 	if (queue == NULL || count == 0)
 		return;
@@ -145,7 +162,7 @@ void vl_device_discarded(
 
 bool vl_device_sleep(struct vl_device *device, unsigned pair)
 {
-	struct queue *queue = device_live(device, 2 * pair + 1);
+	struct queue *queue = device_data_queue(device, pair, false);
 
 	if (queue == NULL
 	    || atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
@@ -153,14 +170,18 @@ bool vl_device_sleep(struct vl_device *device, unsigned pair)
 	return !ring_notify_on(&queue->ring, queue->ring.packed);
 }
 
+bool vl_device_is_silent(const struct vl_device *device, unsigned pair)
+{
+	struct virtqueue *vq = &((struct vl_device *)device)->queues[2 * pair + 1];
+
+	return device_data_queue(device, pair, false) != NULL
+	       && atomic_load_explicit(&vq->kick_fd, memory_order_relaxed) < 0;
+}
+
 void vl_device_kicked(struct vl_device *device, unsigned pair)
 {
 	struct virtqueue *vq = &device->queues[2 * pair + 1];
-	int fd = atomic_load_explicit(&vq->kick_fd, memory_order_relaxed);
-	uint64_t value;
 
 	counter_add(&vq->counters.kicks, 1);
-	/* Non-blocking since it came; whatever it is, one read makes room in it. */
-	if (fd >= 0 && read(fd, &value, sizeof(value)) < 0)
-		return;
+	queue_drain_kick(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
 }

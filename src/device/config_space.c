@@ -51,7 +51,7 @@ void device_config_space(const struct vl_device *device, uint8_t out[DEVICE_CONF
 	};
 
 	static_assert(sizeof(space) <= DEVICE_CONFIG_SIZE, "configuration space fits");
-	memcpy(space.mac, device->config.mac, sizeof(space.mac));
+	memcpy(space.mac, device->mac, sizeof(space.mac));
 	memset(out, 0, DEVICE_CONFIG_SIZE);
 	memcpy(out, &space, sizeof(space));
 }

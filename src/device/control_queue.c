@@ -43,7 +43,7 @@ static struct receive_filter *filter_begin(const struct vl_device *device)
 	/* What a device does before it was told otherwise. */
 	filter->promiscuous = true;
 	filter->vlan_filter = vl_features_have(&device->features, VL_F_CTRL_VLAN);
-	memcpy(filter->mac, device->config.mac, sizeof(filter->mac));
+	memcpy(filter->mac, device->mac, sizeof(filter->mac));
 	return filter;
 }
 
@@ -107,14 +107,12 @@ static bool read_macs(struct command *rest, uint8_t (*macs)[6], uint32_t *count,
 static bool mac_table(struct receive_filter *filter, const struct command *content)
 {
 	struct command rest = *content;
-	bool many_unicast, many_multicast;
 
-	if (!read_macs(&rest, filter->unicast, &filter->unicast_count, &many_unicast)
-	    || !read_macs(&rest, filter->multicast, &filter->multicast_count, &many_multicast))
-		return false;
-	filter->all_unicast = filter->all_unicast || many_unicast;
-	filter->all_multicast = filter->all_multicast || many_multicast;
-	return rest.size == 0;
+	return read_macs(&rest, filter->unicast, &filter->unicast_count, &filter->many_unicast)
+	       && read_macs(
+		       &rest, filter->multicast, &filter->multicast_count, &filter->many_multicast
+	       )
+	       && rest.size == 0;
 }
 
 static bool mac(struct vl_device *device, uint8_t command, const struct command *content)
@@ -128,7 +126,7 @@ static bool mac(struct vl_device *device, uint8_t command, const struct command 
 		good = mac_table(filter, content);
 	} else if (command == VIRTIO_NET_CTRL_MAC_ADDR_SET && content->size == 6) {
 		memcpy(filter->mac, content->data, 6);
-		memcpy(device->config.mac, content->data, 6);
+		memcpy(device->mac, content->data, 6);
 		good = true;
 	}
 	if (good)
@@ -243,36 +241,47 @@ static void run_chain(struct vl_device *device, struct queue *queue, const struc
 	ring_held_at(&queue->ring, queue->ring.held_count - 1)->written = sizeof(ack);
 }
 
+/* One command. 1: done, 0: there is none, -EPROTO: the queue is broken. */
+static int serve_one(struct vl_device *device, struct queue *queue)
+{
+	bool packed = queue->ring.packed;
+	struct ring_chain chain;
+	int got = ring_take(&queue->ring, packed, &chain, queue->spans, queue->span_chain_max);
+
+	if (got == 1 && chain.writable_size == 0)
+		got = ring_break(&queue->ring, "a control command without room for its status");
+	if (got <= 0)
+		return got;
+	run_chain(device, queue, &chain);
+	ring_publish(&queue->ring, packed, 1);
+	queue_call(queue);
+	return 1;
+}
+
 void vl_device_control_process(struct vl_device *device)
 {
 	unsigned index = device_control_index(device);
 	struct queue *queue = device_has_control(device) ? device_live(device, index) : NULL;
-	uint64_t value;
 
-	if (queue == NULL)
+	if (!device_has_control(device))
 		return;
-	bool packed = queue->ring.packed;
+	/* Made quiet in any case: whoever waits for it must not spin while there is no queue. */
+	queue_drain_kick(atomic_load_explicit(&device->queues[index].kick_fd, memory_order_relaxed)
+	);
+	if (queue == NULL
+	    || atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
+		return;
 	counter_add(&queue->counters->kicks, 1);
-	if (read(device->queues[index].kick_fd, &value, sizeof(value)) < 0)
-		value = 0; /* not readable: the ring is looked at all the same */
 	for (unsigned i = 0; i < COMMANDS_A_CALL; i++) {
-		struct ring_chain chain;
-		int got = ring_take(
-			&queue->ring, packed, &chain, queue->spans, queue->span_chain_max
-		);
+		int got = serve_one(device, queue);
 
-		if (got == 1 && chain.writable_size == 0)
-			got = ring_break(
-				&queue->ring, "a control command without room for its status"
-			);
 		if (got < 0)
 			queue_signal_error(queue);
-		if (got <= 0 && (got < 0 || !ring_notify_on(&queue->ring, packed)))
+		if (got < 0 || (got == 0 && !ring_notify_on(&queue->ring, queue->ring.packed)))
 			return;
-		if (got <= 0)
-			continue;
-		run_chain(device, queue, &chain);
-		ring_publish(&queue->ring, packed, 1);
-		queue_call(queue);
 	}
+	/* There may be more, and the driver has kicked for it already: take our turn again. */
+	uint64_t one = 1;
+	if (write(device->queues[index].kick_fd, &one, sizeof(one)) < 0)
+		return; /* not an eventfd: vl_device_process() comes by */
 }

@@ -35,9 +35,11 @@ static inline int take_buffers(
 		struct ring_chain chain;
 
 		if (queue->span_capacity - used < queue->span_chain_max && used > 0) {
-			/* Scratch is used up: to be continued after these were copied. */
+			/* Scratch is used up. If it was by other frames, this one is to come again
+			 * after they were copied; alone it would never fit. */
 			ring_rewind(ring, mark);
-			return 0;
+			*result = VL_TOO_LARGE;
+			return *span_used > 0 ? 0 : -1;
 		}
 		int got =
 			ring_take(ring, packed, &chain, queue->spans + used, queue->span_chain_max);
@@ -163,9 +165,16 @@ static inline unsigned copy_burst(
 		int got = take_buffers(queue, plan, &span_used, packed, &results[done]);
 		if (got == 0)
 			break;
+		if (got < 0 && atomic_load_explicit(&queue->ring.broken, memory_order_relaxed)) {
+			while (done < count)
+				results[done++] = VL_DOWN;
+			break;
+		}
 		if (got < 0)
 			continue;
-		__builtin_prefetch(queue->spans[plan->span_first].iov_base, 1);
+		const uint8_t *to = queue->spans[plan->span_first].iov_base;
+		__builtin_prefetch(to, 1);
+		__builtin_prefetch(to + 64, 1);
 		planned++;
 	}
 	for (unsigned i = 0; i < planned; i++)
@@ -181,7 +190,7 @@ unsigned vl_device_copy_in(
 	enum vl_delivery *results
 )
 {
-	struct queue *queue = device_live(device, 2 * pair);
+	struct queue *queue = device_data_queue(device, pair, true);
 
 	if (count > VL_BURST_MAX)
 		count = VL_BURST_MAX;
@@ -201,7 +210,7 @@ unsigned vl_device_copy_in(
 
 void vl_device_flush(struct vl_device *device, unsigned pair)
 {
-	struct queue *queue = device_live(device, 2 * pair);
+	struct queue *queue = device_data_queue(device, pair, true);
 
 	if (queue == NULL || queue->ring.held_count == 0)
 		return;

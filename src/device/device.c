@@ -57,6 +57,11 @@ static bool is_control(const struct vl_device *device, unsigned index)
 	return device_has_control(device) && index == device_control_index(device);
 }
 
+static unsigned usable_pairs(const struct vl_device *device)
+{
+	return vl_features_have(&device->features, VL_F_MQ) ? device->config.queue_pairs : 1;
+}
+
 /* ---- queues ---- */
 
 static void queue_free(struct queue *queue)
@@ -88,6 +93,8 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 
 	if (!vq->started || !vq->has_address || size == 0 || device->memory == NULL)
 		return 0;
+	if (index / 2 >= usable_pairs(device) && !is_control(device, index))
+		return 0;
 	if (!packed && (size & (size - 1)) != 0) {
 		device_explain(
 			device,
@@ -114,6 +121,7 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 		.event_idx = vl_features_have(features, VL_F_EVENT_IDX),
 		.indirect = vl_features_have(features, VL_F_INDIRECT_DESC),
 		.position = ring_position_decode(vq->base, packed),
+		.guess_fresh = vq->base_guess,
 	};
 	if (config->desc == NULL || config->driver == NULL || config->device == NULL) {
 		device_explain(
@@ -140,7 +148,7 @@ queue_build(struct vl_device *device, unsigned index, const struct ring_config *
 	queue->header_size = queue->mergeable || vl_features_have(&device->features, VL_F_VERSION_1)
 				     ? HEADER_SIZE
 				     : LEGACY_HEADER_SIZE;
-	queue->span_chain_max = config->size + RING_CHAIN_SPANS;
+	queue->span_chain_max = RING_CHAIN_SPANS;
 	queue->span_capacity = queue->span_chain_max + SPANS_A_BURST;
 	queue->counters = &vq->counters;
 	atomic_init(&queue->enabled, vq->enabled);
@@ -195,6 +203,7 @@ static void queue_retire(struct virtqueue *vq, struct queue *queue)
 
 	ring_position(&queue->ring, &position);
 	vq->base = ring_position_encode(&position, queue->ring.packed);
+	vq->base_guess = false;
 	vq->broken = atomic_load_explicit(&queue->ring.broken, memory_order_relaxed);
 	queue_free(queue);
 }
@@ -285,6 +294,14 @@ void device_update_offloads(struct vl_device *device, uint64_t guest_offloads)
 	atomic_store_explicit(&device->accepts, accepts, memory_order_relaxed);
 }
 
+void device_reset_wishes(struct vl_device *device)
+{
+	device_set_filter(device, NULL);
+	device_update_offloads(device, device->features.word[0]);
+	atomic_store_explicit(&device->chosen_pairs, 0, memory_order_relaxed);
+	atomic_store_explicit(&device->usable_pairs, usable_pairs(device), memory_order_relaxed);
+}
+
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
@@ -300,10 +317,27 @@ static void forget_queue(struct vl_device *device, unsigned index)
 	close_fd(&vq->err_fd);
 	vq->size = 0;
 	vq->base = 0;
+	vq->base_guess = true;
+	vq->base_told = false;
 	vq->broken = NULL;
 	vq->has_address = false;
 	vq->started = false;
 	vq->enabled = false;
+}
+
+/* Tell the owner of the device which descriptor to watch for a queue, if it is one to be watched.
+ */
+static void announce_kick(struct vl_device *device, unsigned index, int old, int fd)
+{
+	const struct vl_device_config *config = &device->config;
+
+	if (device->queues[index].kick_is_control) {
+		if (config->control_kick_changed != NULL)
+			config->control_kick_changed(config->context, old, fd);
+	} else if (index % 2 == 1 && index / 2 < config->queue_pairs) {
+		if (config->kick_changed != NULL)
+			config->kick_changed(config->context, index / 2, old, fd);
+	}
 }
 
 void device_set_kick(struct vl_device *device, unsigned index, int fd)
@@ -311,20 +345,51 @@ void device_set_kick(struct vl_device *device, unsigned index, int fd)
 	struct virtqueue *vq = &device->queues[index];
 	int old = atomic_exchange_explicit(&vq->kick_fd, fd, memory_order_relaxed);
 
-	if (old == fd)
-		return;
-	if (is_control(device, index)) {
-		if (device->config.control_kick_changed != NULL)
-			device->config.control_kick_changed(device->config.context, old, fd);
-	} else if (index % 2 == 1 && index / 2 < device->config.queue_pairs) {
-		if (device->config.kick_changed != NULL)
-			device->config.kick_changed(device->config.context, index / 2, old, fd);
-	}
+	/* Withdrawn as what it was announced as, whatever the features are by now. */
+	if (old >= 0)
+		announce_kick(device, index, old, -1);
+	vq->kick_is_control = is_control(device, index);
+	if (fd >= 0)
+		announce_kick(device, index, -1, fd);
 	if (old < 0)
 		return;
 	/* A data thread may be about to read it. */
 	device_synchronize(device);
 	close(old);
+}
+
+void device_reannounce_kicks(struct vl_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		struct virtqueue *vq = &device->queues[i];
+		int fd = atomic_load_explicit(&vq->kick_fd, memory_order_relaxed);
+
+		if (vq->kick_is_control == is_control(device, i))
+			continue;
+		if (fd >= 0)
+			announce_kick(device, i, fd, -1);
+		vq->kick_is_control = !vq->kick_is_control;
+		if (fd >= 0)
+			announce_kick(device, i, -1, fd);
+	}
+}
+
+void device_watch_region(
+	const struct vl_device *device, const struct memory_region *region, bool mapped
+)
+{
+	const struct vl_device_config *config = &device->config;
+	void (*tell)(void *context, void *start, size_t size) =
+		mapped ? config->memory_mapped : config->memory_unmapping;
+
+	if (tell != NULL)
+		tell(config->context, region->mapping, region->mapping_size);
+}
+
+void device_watch_memory(const struct vl_device *device, const struct memory *memory, bool mapped)
+{
+	for (unsigned i = 0; memory != NULL && i < memory->count; i++)
+		device_watch_region(device, &memory->regions[i], mapped);
 }
 
 void device_reset(struct vl_device *device)
@@ -334,11 +399,11 @@ void device_reset(struct vl_device *device)
 		device_set_kick(device, i, -1);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		forget_queue(device, i);
-	device_set_filter(device, NULL);
 	device->features = (struct vl_features){0};
 	device->status = 0;
-	device_update_offloads(device, 0);
-	atomic_store_explicit(&device->chosen_pairs, 0, memory_order_relaxed);
+	device->mtu = device->config.mtu;
+	memcpy(device->mac, device->config.mac, sizeof(device->mac));
+	device_reset_wishes(device);
 	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
 		device_queue_changed(device, 2 * pair);
 }
@@ -359,12 +424,15 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	device->config = *config;
 	device->queue_count = count;
 	device->mtu = config->mtu;
+	memcpy(device->mac, config->mac, sizeof(device->mac));
 	device->link_status = 1; /* VIRTIO_NET_S_LINK_UP */
 	device->offered = device_supported_features(config);
+	atomic_init(&device->usable_pairs, 1);
 	for (unsigned i = 0; i < count; i++) {
 		atomic_init(&device->queues[i].kick_fd, -1);
 		device->queues[i].call_fd = -1;
 		device->queues[i].err_fd = -1;
+		device->queues[i].base_guess = true;
 	}
 	*out = device;
 	return 0;
@@ -395,6 +463,7 @@ void vl_device_detach(struct vl_device *device)
 	if (device->backend != NULL)
 		memcpy(device->reason, device->backend->reason, sizeof(device->reason));
 	device_reset(device);
+	device_watch_memory(device, device->memory, false);
 	memory_destroy(device->memory);
 	device->memory = NULL;
 	backend_destroy(device->backend);
@@ -403,7 +472,13 @@ void vl_device_detach(struct vl_device *device)
 
 int vl_device_process(struct vl_device *device)
 {
-	return device->backend == NULL ? -ENOTCONN : backend_process(device->backend);
+	if (device->backend == NULL)
+		return -ENOTCONN;
+	int result = backend_process(device->backend);
+	/* A control queue that was started just now may have been kicked before. */
+	if (result >= 0)
+		vl_device_control_process(device);
+	return result;
 }
 
 const char *vl_device_reason(const struct vl_device *device)
@@ -426,11 +501,6 @@ void vl_device_status(const struct vl_device *device, struct vl_device_status *o
 		.queue_count = device->queue_count,
 		.pairs_up = vl_device_active_pairs(device),
 	};
-}
-
-bool vl_device_maps(const struct vl_device *device, const void *address)
-{
-	return memory_maps(device->memory, address);
 }
 
 void vl_device_queue_status(
@@ -463,7 +533,7 @@ void vl_device_queue_status(
 
 bool vl_device_ready(const struct vl_device *device, unsigned pair, bool receive)
 {
-	struct queue *queue = device_live(device, 2 * pair + (receive ? 0 : 1));
+	struct queue *queue = device_data_queue(device, pair, receive);
 
 	return queue != NULL && atomic_load_explicit(&queue->enabled, memory_order_relaxed);
 }

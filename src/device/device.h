@@ -32,6 +32,7 @@ enum {
 struct receive_filter {
 	bool promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
 	bool vlan_filter;
+	bool many_unicast, many_multicast; /* more addresses than fit: all of the kind are taken */
 	uint8_t mac[6];
 	uint32_t unicast_count, multicast_count;
 	uint8_t unicast[FILTER_MACS_MAX][6], multicast[FILTER_MACS_MAX][6];
@@ -43,7 +44,10 @@ struct virtqueue {
 	uint32_t size; /* 0: not said yet */
 	bool has_address, started, enabled;
 	struct vhost_vring_addr address;
-	uint32_t base; /* as in SET_VRING_BASE, while not live */
+	uint32_t base;	 /* as in SET_VRING_BASE, while not live */
+	bool base_guess; /* base is the peer's word, and maybe User Mode Linux's for a new ring */
+	bool base_told;	 /* base was given out by GET_VRING_BASE */
+	bool kick_is_control; /* what its kick descriptor was announced as */
 	int call_fd, err_fd;
 	const char *broken; /* while not live: why the ring was stopped; NULL: it was not */
 	struct queue_counters counters; /* data path writes */
@@ -59,7 +63,8 @@ struct vl_device {
 	struct vl_features offered, features;
 	uint8_t status;	      /* VIRTIO 1.3, 2.1 */
 	uint16_t link_status; /* of the configuration space */
-	uint16_t mtu;
+	uint16_t mtu;	/* of the configuration space: as configured until the peer changes it */
+	uint8_t mac[6]; /* likewise */
 	struct memory *memory;	 /* may be NULL */
 	struct backend *backend; /* the session; NULL: none */
 	char reason[BACKEND_REASON_SIZE];
@@ -69,6 +74,7 @@ struct vl_device {
 	_Atomic(struct receive_filter *) filter; /* NULL: everything is wanted */
 	_Atomic uint32_t accepts; /* NEED_* bits of net/frame.h the driver can take */
 	atomic_uint chosen_pairs; /* by the control queue; 0: it said nothing */
+	atomic_uint usable_pairs; /* 1 without MQ */
 	atomic_uint active_pairs;
 
 	struct virtqueue queues[];
@@ -80,6 +86,18 @@ static inline struct queue *device_live(const struct vl_device *device, unsigned
 	return atomic_load_explicit(
 		&((struct vl_device *)device)->queues[index].live, memory_order_acquire
 	);
+}
+
+/* A pair's queue as the data path may use it. Without MQ there is one pair, and what follows it is
+ * the control queue. */
+static inline struct queue *
+device_data_queue(const struct vl_device *device, unsigned pair, bool receive)
+{
+	unsigned pairs = atomic_load_explicit(
+		&((struct vl_device *)device)->usable_pairs, memory_order_relaxed
+	);
+
+	return pair < pairs ? device_live(device, 2 * pair + (receive ? 0 : 1)) : NULL;
 }
 
 /* Virtqueue index of the control queue (5.1.2). */
@@ -102,8 +120,17 @@ int device_publish_all(struct vl_device *device);
 /* After a queue was started, stopped, enabled or disabled. */
 void device_queue_changed(struct vl_device *device, unsigned index);
 void device_update_offloads(struct vl_device *device, uint64_t guest_offloads);
+/* The driver begins anew: forget what it wished by the control queue. */
+void device_reset_wishes(struct vl_device *device);
 /* Take over a descriptor that the driver kicks (-1: none); the old one is closed. */
 void device_set_kick(struct vl_device *device, unsigned index, int fd);
+/* After the features, and with them the place of the control queue, have changed. */
+void device_reannounce_kicks(struct vl_device *device);
+/* Tell the owner of the device what is mapped, or about to be unmapped. */
+void device_watch_region(
+	const struct vl_device *device, const struct memory_region *region, bool mapped
+);
+void device_watch_memory(const struct vl_device *device, const struct memory *memory, bool mapped);
 /* Stop and forget everything about the rings, the driver's wishes and its status. */
 void device_reset(struct vl_device *device);
 

@@ -34,12 +34,13 @@ bool filter_wants(const struct receive_filter *filter, const struct vl_frame *fr
 	if (destination[0] & 1) {
 		if (filter->no_multicast)
 			return false;
-		return filter->all_multicast
+		return filter->all_multicast || filter->many_multicast
 		       || listed(filter->multicast, filter->multicast_count, destination);
 	}
 	if (filter->no_unicast)
 		return false;
-	return filter->all_unicast || memcmp(filter->mac, destination, 6) == 0
+	return filter->all_unicast || filter->many_unicast
+	       || memcmp(filter->mac, destination, 6) == 0
 	       || listed(filter->unicast, filter->unicast_count, destination);
 }
 

@@ -2,6 +2,7 @@
 /* Notifications of a started queue, see queue.h. */
 #include "device/queue.h"
 
+#include <sys/uio.h>
 #include <unistd.h>
 
 static void signal_fd(int fd)
@@ -13,14 +14,27 @@ static void signal_fd(int fd)
 		return;
 }
 
+void queue_notify(struct queue *queue)
+{
+	counter_add(&queue->counters->calls, 1);
+	signal_fd(atomic_load_explicit(&queue->call_fd, memory_order_relaxed));
+}
+
 void queue_call(struct queue *queue)
 {
-	int fd = atomic_load_explicit(&queue->call_fd, memory_order_relaxed);
+	if (ring_wants_call(&queue->ring, queue->ring.packed))
+		queue_notify(queue);
+}
 
-	if (!ring_wants_call(&queue->ring, queue->ring.packed))
+void queue_drain_kick(int fd)
+{
+	uint64_t value;
+	struct iovec to = {&value, sizeof(value)};
+
+	/* An eventfd's O_NONBLOCK is shared with the peer, who may clear it: ask for this one read.
+	 * A pipe is a description of our own (session.c). */
+	if (fd >= 0 && preadv2(fd, &to, 1, -1, RWF_NOWAIT) < 0)
 		return;
-	counter_add(&queue->counters->calls, 1);
-	signal_fd(fd);
 }
 
 void queue_signal_error(struct queue *queue)

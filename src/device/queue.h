@@ -41,5 +41,9 @@ struct queue {
 /* Notify the driver, if it wants that, of what was published. Never blocks: the descriptor was
  * made non-blocking when it came. */
 void queue_call(struct queue *queue);
+/* Notify it in any case. */
+void queue_notify(struct queue *queue);
+/* Make a descriptor that was found readable quiet again, without blocking. */
+void queue_drain_kick(int fd);
 /* Tell the front end through the error descriptor that the ring is broken; once. */
 void queue_signal_error(struct queue *queue);

@@ -2,7 +2,9 @@
 /* What a vhost-user session asks of the device, see vhost/backend.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "device/device.h"
@@ -41,12 +43,16 @@ static int set_features(void *context, uint64_t features)
 			return -EINVAL;
 		}
 	}
-	if (memcmp(&wanted, &device->features, sizeof(wanted)) == 0)
-		return 0;
 	/* Header size and layout follow from features, so running rings are built anew. */
-	device_unpublish_all(device);
+	bool same = memcmp(&wanted, &device->features, sizeof(wanted)) == 0;
+	if (!same)
+		device_unpublish_all(device);
 	device->features = wanted;
-	device_update_offloads(device, features);
+	/* Only a driver that begins anew negotiates, be it for the same. */
+	device_reset_wishes(device);
+	if (same)
+		return 0;
+	device_reannounce_kicks(device);
 	return device_publish_all(device);
 }
 
@@ -64,6 +70,26 @@ static int replace_memory(struct vl_device *device, struct memory *memory)
 	return device_publish_all(device);
 }
 
+/* memory_add() within what the peer may make us map: address space is everybody's. */
+static int add_region(
+	const struct vl_device *device,
+	const struct memory *old,
+	const struct memory_region_request *request,
+	int fd,
+	struct memory **out,
+	const char **why
+)
+{
+	uint64_t max = device->config.memory_max;
+	uint64_t used = memory_size(old);
+
+	if (max != 0 && (used > max || request->size > max - used)) {
+		*why = "more memory than a peer of this port may share";
+		return -EFBIG;
+	}
+	return memory_add(old, request, fd, out, why);
+}
+
 static int set_memory(
 	void *context, const struct memory_region_request *requests, const int *fds, unsigned count
 )
@@ -74,7 +100,7 @@ static int set_memory(
 
 	for (unsigned i = 0; i < count; i++) {
 		struct memory *more;
-		int error = memory_add(memory, &requests[i], fds[i], &more, &why);
+		int error = add_region(device, memory, &requests[i], fds[i], &more, &why);
 
 		if (error < 0) {
 			device_explain(device, "SET_MEM_TABLE: %s", why);
@@ -85,7 +111,9 @@ static int set_memory(
 		memory = more;
 	}
 	device_unpublish_all(device);
+	device_watch_memory(device, device->memory, false);
 	memory_destroy(device->memory);
+	device_watch_memory(device, memory, true);
 	return replace_memory(device, memory);
 }
 
@@ -94,12 +122,13 @@ static int add_memory(void *context, const struct memory_region_request *request
 	struct vl_device *device = context;
 	struct memory *memory, *old = device->memory;
 	const char *why = "";
-	int error = memory_add(old, request, fd, &memory, &why);
+	int error = add_region(device, old, request, fd, &memory, &why);
 
 	if (error < 0) {
 		device_explain(device, "ADD_MEM_REG: %s", why);
 		return error;
 	}
+	device_watch_region(device, &memory->regions[memory->count - 1], true);
 	/* Old regions stay where they are, so running rings only need to see the new table. */
 	device->memory = memory;
 	for (unsigned i = 0; i < device->queue_count; i++) {
@@ -135,6 +164,7 @@ static int remove_memory(void *context, const struct memory_region_request *requ
 	}
 	device_unpublish_all(device);
 	memory_free_table(device->memory);
+	device_watch_region(device, &removed, false);
 	memory_unmap(&removed);
 	return replace_memory(device, memory);
 }
@@ -183,6 +213,8 @@ static int set_vring_base(void *context, unsigned index, uint32_t base)
 	device_unpublish(device, index);
 	vq->started = false;
 	vq->broken = NULL;
+	/* Zero for a packed ring may mean "new" (see ring.c), unless it is what we have said. */
+	vq->base_guess = base == 0 && !(vq->base_told && vq->base == 0);
 	vq->base = base;
 	device_queue_changed(device, index);
 	return 0;
@@ -195,26 +227,55 @@ static int stop_vring(void *context, unsigned index, uint32_t *base)
 
 	device_unpublish(device, index);
 	*base = vq->base;
+	vq->base_told = true;
 	vq->started = false;
 	vq->broken = NULL;
 	device_queue_changed(device, index);
 	return 0;
 }
 
-/* Nobody may make us wait: a peer that leaves its descriptor full loses a notification. */
-static void make_nonblocking(int fd)
+/*
+ * What the peer signals with, or is signalled with, has to be an eventfd or a pipe; `*fd` is
+ * replaced by a descriptor that does not block, or closed. A pipe is opened again, so that its mode
+ * is ours alone. An eventfd cannot be: its O_NONBLOCK is shared with the peer.
+ */
+static int adopt_signal_fd(struct vl_device *device, int *fd, int mode)
 {
-	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+	struct stat status;
+	int taken = *fd, adopted = taken;
 
-	if (flags >= 0 && !(flags & O_NONBLOCK))
-		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	if (taken < 0)
+		return 0;
+	bool anonymous = fstat(taken, &status) == 0 && (status.st_mode & S_IFMT) == 0;
+	if (anonymous) {
+		int flags = fcntl(taken, F_GETFL);
+
+		if (flags < 0 || fcntl(taken, F_SETFL, flags | O_NONBLOCK) < 0)
+			adopted = -1;
+	} else {
+		char path[32];
+
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", taken);
+		adopted = S_ISFIFO(status.st_mode) ? open(path, mode | O_NONBLOCK | O_CLOEXEC) : -1;
+		close(taken);
+	}
+	*fd = adopted;
+	if (adopted >= 0)
+		return 0;
+	if (anonymous)
+		close(taken);
+	device_explain(device, "a queue's descriptor is neither an eventfd nor a pipe");
+	return -EINVAL;
 }
 
 static int set_vring_kick(void *context, unsigned index, int fd)
 {
 	struct vl_device *device = context;
 
-	make_nonblocking(fd);
+	int error = adopt_signal_fd(device, &fd, O_RDONLY);
+
+	if (error < 0)
+		return error;
 	device_set_kick(device, index, fd);
 	/* "Ring states": this message starts the ring, whether the descriptor is readable or not.
 	 */
@@ -225,19 +286,24 @@ static int set_vring_kick(void *context, unsigned index, int fd)
 }
 
 /* Replace a descriptor that the data path may be writing to just now. */
-static void replace_fd(struct vl_device *device, int *kept, atomic_int *live, int fd)
+static int replace_fd(struct vl_device *device, int *kept, atomic_int *live, int fd)
 {
+	/* Reading, too: a pipe has a reader then, and cannot raise SIGPIPE in the thread that
+	 * notifies (pipe(7): Linux opens a FIFO for both without waiting). */
+	int error = adopt_signal_fd(device, &fd, O_RDWR);
 	int old = *kept;
 
-	make_nonblocking(fd);
+	if (error < 0)
+		return error;
 	*kept = fd;
-	if (live != NULL)
+	if (live != NULL) {
 		atomic_store_explicit(live, fd, memory_order_relaxed);
-	if (old < 0)
-		return;
-	if (live != NULL)
-		device_synchronize(device);
-	close(old);
+		if (old >= 0)
+			device_synchronize(device);
+	}
+	if (old >= 0)
+		close(old);
+	return 0;
 }
 
 static int set_vring_call(void *context, unsigned index, int fd)
@@ -245,16 +311,12 @@ static int set_vring_call(void *context, unsigned index, int fd)
 	struct vl_device *device = context;
 	struct virtqueue *vq = &device->queues[index];
 	struct queue *queue = device_live(device, index);
+	int error = replace_fd(device, &vq->call_fd, queue == NULL ? NULL : &queue->call_fd, fd);
 
-	replace_fd(device, &vq->call_fd, queue == NULL ? NULL : &queue->call_fd, fd);
 	/* What was completed while the old descriptor was there may have gone unnoticed. */
-	if (queue != NULL && fd >= 0) {
-		uint64_t one = 1;
-
-		if (write(fd, &one, sizeof(one)) < 0)
-			return 0;
-	}
-	return 0;
+	if (error == 0 && queue != NULL)
+		queue_notify(queue);
+	return error;
 }
 
 static int set_vring_err(void *context, unsigned index, int fd)
@@ -263,8 +325,7 @@ static int set_vring_err(void *context, unsigned index, int fd)
 	struct virtqueue *vq = &device->queues[index];
 	struct queue *queue = device_live(device, index);
 
-	replace_fd(device, &vq->err_fd, queue == NULL ? NULL : &queue->err_fd, fd);
-	return 0;
+	return replace_fd(device, &vq->err_fd, queue == NULL ? NULL : &queue->err_fd, fd);
 }
 
 static int enable_vring(void *context, unsigned index, bool enable)
@@ -301,19 +362,19 @@ set_config(void *context, uint32_t offset, uint32_t size, const uint8_t *bytes, 
 
 	/* Only a legacy driver may write, and only its address (5.1.4). */
 	bool legacy_mac = !vl_features_have(&device->features, VL_F_VERSION_1)
-			  && offset + size <= sizeof(device->config.mac);
+			  && offset + size <= sizeof(device->mac);
 	if (!migration && !legacy_mac) {
 		device_explain(device, "SET_CONFIG: the field is read-only");
 		return -EPERM;
 	}
-	for (uint32_t i = 0; i < size && offset + i < sizeof(device->config.mac); i++)
-		device->config.mac[offset + i] = bytes[i];
+	for (uint32_t i = 0; i < size && offset + i < sizeof(device->mac); i++)
+		device->mac[offset + i] = bytes[i];
 	if (filter != NULL) {
 		struct receive_filter *changed = receive_filter_copy(filter);
 
 		if (changed == NULL)
 			return -ENOMEM;
-		memcpy(changed->mac, device->config.mac, sizeof(changed->mac));
+		memcpy(changed->mac, device->mac, sizeof(changed->mac));
 		device_set_filter(device, changed);
 	}
 	return 0;
@@ -326,7 +387,7 @@ static int set_status(void *context, uint8_t status)
 	device->status = status;
 	/* Status 0 is a reset (2.1); rings are stopped by messages of their own. */
 	if (status == 0)
-		device_set_filter(device, NULL);
+		device_reset_wishes(device);
 	return 0;
 }
 

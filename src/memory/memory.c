@@ -3,10 +3,12 @@
 #include "memory/memory.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 {
@@ -54,6 +56,29 @@ static int check_request(
 	return 0;
 }
 
+/* Whether a page fault may have to wait for a process or another machine. */
+static bool is_slow(int fd)
+{
+	static const uint32_t types[] = {
+		FUSE_SUPER_MAGIC,
+		NFS_SUPER_MAGIC,
+		SMB_SUPER_MAGIC,
+		SMB2_SUPER_MAGIC,
+		CIFS_SUPER_MAGIC,
+		V9FS_MAGIC,
+		CEPH_SUPER_MAGIC,
+	};
+	struct statfs status;
+
+	if (fstatfs(fd, &status) < 0)
+		return true;
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if ((uint32_t)status.f_type == types[i])
+			return true;
+	}
+	return false;
+}
+
 static int map_region(
 	const struct memory_region_request *request,
 	int fd,
@@ -70,6 +95,12 @@ static int map_region(
 	if (!S_ISREG(status.st_mode)) {
 		*why = "a memory region's file is not shared memory; start QEMU with "
 		       "-object memory-backend-memfd,share=on";
+		return -EINVAL;
+	}
+	if (is_slow(fd)) {
+		*why = "a memory region's file is served by somebody else (FUSE or a network); use "
+		       "a "
+		       "memfd, tmpfs or huge pages";
 		return -EINVAL;
 	}
 	/* A page beyond the end of the file would be a SIGBUS at the first touch. */
@@ -187,17 +218,6 @@ void memory_destroy(struct memory *memory)
 	free(memory);
 }
 
-bool memory_maps(const struct memory *memory, const void *address)
-{
-	for (unsigned i = 0; memory != NULL && i < memory->count; i++) {
-		const struct memory_region *region = &memory->regions[i];
-
-		if ((uintptr_t)address - (uintptr_t)region->mapping < region->mapping_size)
-			return true;
-	}
-	return false;
-}
-
 uint64_t memory_size(const struct memory *memory)
 {
 	uint64_t size = 0;
@@ -217,6 +237,23 @@ void *memory_at_user(const struct memory *memory, uint64_t user_address, uint64_
 			return region->host + offset;
 	}
 	return NULL;
+}
+
+bool memory_covers(
+	const struct memory *memory, uint64_t guest_address, uint64_t size, unsigned *hint
+)
+{
+	uint64_t run;
+
+	while (size > 0) {
+		if (memory_at_guest(memory, guest_address, &run, hint) == NULL)
+			return false;
+		if (run >= size)
+			return true;
+		guest_address += run;
+		size -= run;
+	}
+	return true;
 }
 
 bool memory_read(

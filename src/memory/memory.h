@@ -64,8 +64,6 @@ void memory_unmap(const struct memory_region *region);
 void memory_free_table(struct memory *memory);
 /* Free the table and unmap its regions. NULL is fine. */
 void memory_destroy(struct memory *memory);
-/* Whether an address of this process lies in a region. */
-bool memory_maps(const struct memory *memory, const void *address);
 uint64_t memory_size(const struct memory *memory);
 
 /* Where `size` bytes at a user address are mapped, or NULL if they are not in one region. */
@@ -96,6 +94,10 @@ memory_at_guest(const struct memory *memory, uint64_t guest_address, uint64_t *r
 	return NULL;
 }
 
+/* Whether all of `size` bytes at a guest address are mapped, in one region or several. */
+bool memory_covers(
+	const struct memory *memory, uint64_t guest_address, uint64_t size, unsigned *hint
+);
 /* Copy `size` bytes at a guest address to `to`; may span regions; false if any is not mapped. */
 bool memory_read(
 	const struct memory *memory, uint64_t guest_address, void *to, size_t size, unsigned *hint

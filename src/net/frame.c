@@ -138,8 +138,15 @@ bool frame_check_header(struct vl_frame *frame, uint32_t *need)
 		return false;
 	if (header->flags & VL_NET_NEEDS_CSUM) {
 		uint32_t end = (uint32_t)header->csum_start + header->csum_offset + 2;
+		uint32_t first = ETHER_HEADER_SIZE;
+		uint16_t tci;
 
-		if (header->csum_start < ETHER_HEADER_SIZE || end > frame->size)
+		/* The sum is written later: it must not reach what is decided on now, nor wrap when
+		 * a tag is pushed. */
+		if (frame_vlan_tag(frame, &tci))
+			first += VLAN_TAG_SIZE;
+		if (header->csum_start < first || header->csum_start > UINT16_MAX - VL_HEAD_ROOM
+		    || end > frame->size)
 			return false;
 	} else {
 		header->csum_start = 0;
@@ -154,7 +161,8 @@ bool frame_check_header(struct vl_frame *frame, uint32_t *need)
 			return false;
 		/* hdr_len is a hint (5.1.6.2); one that lies is replaced by what is surely header.
 		 */
-		if (header->hdr_len > frame->size || header->hdr_len < header->csum_start)
+		if (header->hdr_len > frame->size || header->hdr_len < header->csum_start
+		    || header->hdr_len > UINT16_MAX - VL_HEAD_ROOM)
 			header->hdr_len = header->csum_start;
 	}
 	*need = frame_needs(header);

@@ -22,15 +22,27 @@ static inline void spans_advance(struct span_cursor *cursor, size_t size)
 	}
 }
 
-/* Copy the next `size` bytes to `to`; the caller knows that there are as many. */
+/* memcpy(), inline for the sizes that nearly every frame has: a header and a full head. */
+static inline void spans_copy(void *to, const void *from, size_t size)
+{
+	if (size == 64)
+		memcpy(to, from, 64);
+	else if (size == 12)
+		memcpy(to, from, 12);
+	else
+		memcpy(to, from, size);
+}
+
+/* Copy the next `size` bytes to `to`; the caller knows that there are as many (if there were fewer,
+ * it would end with them). */
 static inline void spans_get(struct span_cursor *cursor, void *to, size_t size)
 {
 	uint8_t *out = to;
 
-	while (size > 0) {
+	while (size > 0 && cursor->count > 0) {
 		size_t piece = cursor->span->iov_len < size ? cursor->span->iov_len : size;
 
-		memcpy(out, cursor->span->iov_base, piece);
+		spans_copy(out, cursor->span->iov_base, piece);
 		spans_advance(cursor, piece);
 		out += piece;
 		size -= piece;
@@ -42,10 +54,10 @@ static inline void spans_put(struct span_cursor *cursor, const void *from, size_
 {
 	const uint8_t *in = from;
 
-	while (size > 0) {
+	while (size > 0 && cursor->count > 0) {
 		size_t piece = cursor->span->iov_len < size ? cursor->span->iov_len : size;
 
-		memcpy(cursor->span->iov_base, in, piece);
+		spans_copy(cursor->span->iov_base, in, piece);
 		spans_advance(cursor, piece);
 		in += piece;
 		size -= piece;

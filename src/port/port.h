@@ -41,6 +41,12 @@ struct port_hooks {
 	struct event_base *base;
 };
 
+enum port_sleep {
+	PORT_AWAKE,  /* there are frames already */
+	PORT_ASLEEP, /* the watched descriptor will tell */
+	PORT_SILENT, /* nobody will tell: look now and then */
+};
+
 struct port_ops {
 	/* ---- data ---- */
 
@@ -60,8 +66,8 @@ struct port_ops {
 	void (*flush)(struct port *port, unsigned queue);
 	/* How many queues frames to the port are spread over; 0: the port is down. */
 	unsigned (*tx_queues)(const struct port *port);
-	/* Before a worker sleeps: announce frames from now on; false: there are some already. */
-	bool (*sleep)(struct port *port, unsigned queue);
+	/* Before a worker sleeps: announce frames from now on. */
+	enum port_sleep (*sleep)(struct port *port, unsigned queue);
 	/* The watched descriptor was readable. */
 	void (*woken)(struct port *port, unsigned queue);
 
@@ -69,8 +75,8 @@ struct port_ops {
 
 	/* Once a second. */
 	void (*tick)(struct port *port);
-	/* Memory at `address` is gone: if it was the port's, end the session and return true. */
-	bool (*memory_lost)(struct port *port, const void *address);
+	/* The peer has taken away memory that it shared (see base/sigbus.h); NULL: none can. */
+	void (*memory_lost)(struct port *port);
 	/* All of `out` but counters.rx/tx and workers, which are the switch's. Counters that the
 	 * port keeps itself are added to `out`. */
 	void (*status)(const struct port *port, struct port_status *out);

@@ -38,7 +38,7 @@ enum {
 };
 
 struct tap_queue {
-	int fd; /* -1: not open */
+	atomic_int fd; /* -1: not open */
 	uint8_t *slots;
 	struct iovec tails[VL_BURST_MAX];
 };
@@ -46,7 +46,8 @@ struct tap_queue {
 struct port_tap {
 	struct port port;
 	char interface[IFNAMSIZ];
-	atomic_bool gone; /* the kernel has taken the interface away */
+	uint64_t netns_id; /* of the namespace, when the interface was made */
+	atomic_bool gone;  /* the kernel has taken the interface away */
 	struct tap_queue queues[];
 };
 
@@ -75,13 +76,14 @@ static void slot_to_frame(uint8_t *slot, size_t size, struct iovec *tail, struct
 static int tap_borrow(struct port *port, unsigned queue, struct vl_frame *frames, unsigned max)
 {
 	struct tap_queue *tap = &tap_of(port)->queues[queue];
+	int fd = atomic_load_explicit(&tap->fd, memory_order_relaxed);
 	unsigned n = 0;
 
 	if (max > VL_BURST_MAX)
 		max = VL_BURST_MAX;
 	while (n < max) {
 		uint8_t *slot = tap->slots + (size_t)n * SLOT_SIZE;
-		ssize_t size = read(tap->fd, slot, SLOT_SIZE);
+		ssize_t size = read(fd, slot, SLOT_SIZE);
 
 		if (size < HEADER_SIZE)
 			break;
@@ -127,7 +129,7 @@ static unsigned tap_copy_in(
 	int *results
 )
 {
-	int fd = tap_of(port)->queues[queue].fd;
+	int fd = atomic_load_explicit(&tap_of(port)->queues[queue].fd, memory_order_relaxed);
 
 	for (unsigned i = 0; i < count; i++) {
 		results[i] = write_frame(fd, frames[i]);
@@ -151,10 +153,10 @@ static unsigned tap_tx_queues(const struct port *port)
 		       : port->settings.queues;
 }
 
-static bool tap_sleep(struct port *, unsigned)
+static enum port_sleep tap_sleep(struct port *, unsigned)
 {
 	/* The descriptor stays readable while there are frames, so a sleep would end at once. */
-	return true;
+	return PORT_ASLEEP;
 }
 
 static void tap_woken(struct port *, unsigned) {}
@@ -272,21 +274,46 @@ static int open_interface(void *context, struct error *error)
 	return configure_interface(tap, error);
 }
 
-/* An interface goes with its network namespace, or with `ip link del`. */
+/* Close the queues, so that what is left of the interface and its namespace can go. */
+static void close_queues(struct port_tap *tap)
+{
+	struct port *port = &tap->port;
+	int fds[PORT_QUEUES_MAX];
+
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		fds[i] = atomic_exchange_explicit(&tap->queues[i].fd, -1, memory_order_relaxed);
+		port_watch(port, i, -1);
+	}
+	port->hooks->synchronize(port->hooks->context);
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+}
+
+/*
+ * An interface goes with `ip link del`, or with its network namespace. The latter has to be looked
+ * for: our descriptor keeps a namespace alive whose name is gone.
+ */
+static bool interface_is_gone(const struct port_tap *tap)
+{
+	struct ifreq ifr = {0};
+	int fd = atomic_load_explicit(&tap->queues[0].fd, memory_order_relaxed);
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0 && errno == EBADFD)
+		return true;
+	return tap->netns_id != netns_id(tap->port.settings.netns);
+}
+
 static void tap_tick(struct port *port)
 {
 	struct port_tap *tap = tap_of(port);
-	struct ifreq ifr = {0};
 
-	if (tap->gone || ioctl(tap->queues[0].fd, TUNGETIFF, &ifr) == 0 || errno != EBADFD)
+	if (tap->gone || !interface_is_gone(tap))
 		return;
-	tap->gone = true;
+	atomic_store_explicit(&tap->gone, true, memory_order_relaxed);
 	log_warning(LOG_PORT, "%s: interface %s is gone", port->settings.name, tap->interface);
-}
-
-static bool tap_memory_lost(struct port *, const void *)
-{
-	return false;
+	close_queues(tap);
 }
 
 static void tap_status(const struct port *port, struct port_status *out)
@@ -317,15 +344,10 @@ static void tap_destroy(struct port *port)
 {
 	struct port_tap *tap = tap_of(port);
 
+	close_queues(tap);
 	for (unsigned i = 0; i < port->settings.queues; i++) {
-		struct tap_queue *queue = &tap->queues[i];
-
-		if (queue->fd >= 0) {
-			port_watch(port, i, -1);
-			close(queue->fd);
-		}
-		if (queue->slots != NULL)
-			munmap(queue->slots, SLOTS_SIZE);
+		if (tap->queues[i].slots != NULL)
+			munmap(tap->queues[i].slots, SLOTS_SIZE);
 	}
 	port_fini(port);
 	free(tap);
@@ -340,7 +362,6 @@ static const struct port_ops tap_ops = {
 	.sleep = tap_sleep,
 	.woken = tap_woken,
 	.tick = tap_tick,
-	.memory_lost = tap_memory_lost,
 	.status = tap_status,
 	.destroy = tap_destroy,
 };
@@ -381,7 +402,7 @@ int port_tap_create(
 	}
 	tap->port.poll_costs = true;
 	for (unsigned i = 0; i < settings->queues; i++)
-		tap->queues[i].fd = -1;
+		atomic_init(&tap->queues[i].fd, -1);
 	int result;
 	if (strlen(interface) >= IFNAMSIZ) {
 		result = error_set(
@@ -399,6 +420,7 @@ int port_tap_create(
 	}
 	if (result == 0)
 		result = netns_run(settings->netns, open_interface, tap, error);
+	tap->netns_id = netns_id(settings->netns);
 	if (result < 0) {
 		tap_destroy(&tap->port);
 		return result;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sigbus.h"
 #include "base/unix_socket.h"
 #include "port/port.h"
 #include "virtlane/device.h"
@@ -87,9 +88,13 @@ static unsigned vhost_tx_queues(const struct port *port)
 	return vl_device_active_pairs(vhost_of_const(port)->device);
 }
 
-static bool vhost_sleep(struct port *port, unsigned queue)
+static enum port_sleep vhost_sleep(struct port *port, unsigned queue)
 {
-	return vl_device_sleep(vhost_of(port)->device, queue);
+	struct vl_device *device = vhost_of(port)->device;
+
+	if (!vl_device_sleep(device, queue))
+		return PORT_AWAKE;
+	return vl_device_is_silent(device, queue) ? PORT_SILENT : PORT_ASLEEP;
 }
 
 static void vhost_woken(struct port *port, unsigned queue)
@@ -124,7 +129,11 @@ static void on_control_kick_changed(void *context, int, int new_fd)
 	if (new_fd < 0)
 		return;
 	vhost->control_event = event_new(
-		vhost->port.hooks->base, new_fd, EV_READ | EV_PERSIST, on_control_kick, vhost
+		vhost->port.hooks->base,
+		new_fd,
+		EV_READ | EV_PERSIST | EV_ET,
+		on_control_kick,
+		vhost
 	);
 	if (vhost->control_event == NULL || event_add(vhost->control_event, NULL) < 0)
 		log_error(
@@ -143,6 +152,16 @@ static void on_queue_changed(void *context, unsigned pair)
 static void on_kick_changed(void *context, unsigned pair, int, int new_fd)
 {
 	port_watch(context, pair, new_fd);
+}
+
+static void on_memory_mapped(void *context, void *start, size_t size)
+{
+	sigbus_watch(start, size, context);
+}
+
+static void on_memory_unmapping(void *, void *start, size_t)
+{
+	sigbus_unwatch(start);
 }
 
 static void on_announce(void *context, const uint8_t mac[6])
@@ -308,14 +327,12 @@ static void vhost_tick(struct port *port)
 	}
 }
 
-static bool vhost_memory_lost(struct port *port, const void *address)
+static void vhost_memory_lost(struct port *port)
 {
 	struct port_vhost *vhost = vhost_of(port);
 
-	if (!vl_device_maps(vhost->device, address))
-		return false;
-	end_session(vhost, -EFAULT, "the peer cut its shared memory short");
-	return true;
+	if (vhost->session_event != NULL)
+		end_session(vhost, -EFAULT, "the peer cut its shared memory short");
 }
 
 /* ---- status ---- */
@@ -432,6 +449,9 @@ static void vhost_destroy(struct port *port)
 
 	if (vhost->session_event != NULL)
 		event_free(vhost->session_event);
+	if (vhost->control_event != NULL)
+		event_free(vhost->control_event);
+	vhost->control_event = NULL;
 	if (vhost->accept_event != NULL)
 		event_free(vhost->accept_event);
 	if (vhost->listen_fd >= 0) {
@@ -470,6 +490,14 @@ static void default_mac(const char *name, uint8_t mac[6])
 	mac[0] = (uint8_t)((mac[0] & 0xfc) | 0x02);
 }
 
+/* Guests may be overcommitted, but not without end: address space is shared by all ports. */
+static uint64_t memory_max(void)
+{
+	uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return 4 * physical;
+}
+
 static int open_device(struct port_vhost *vhost)
 {
 	const struct port_settings *settings = &vhost->port.settings;
@@ -482,6 +510,9 @@ static int open_device(struct port_vhost *vhost)
 		.kick_changed = on_kick_changed,
 		.control_kick_changed = on_control_kick_changed,
 		.announce = on_announce,
+		.memory_mapped = on_memory_mapped,
+		.memory_unmapping = on_memory_unmapping,
+		.memory_max = memory_max(),
 		.context = vhost,
 	};
 

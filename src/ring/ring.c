@@ -61,7 +61,7 @@ int ring_open(struct ring *ring, const struct ring_config *config)
 		/* vhost-user, SET_VRING_BASE: the used index is read from the ring itself. */
 		ring->used_next = __atomic_load_n(&ring->used->idx, __ATOMIC_RELAXED);
 		ring->seen = ring->next;
-	} else if (is_fresh_packed(ring)) {
+	} else if (config->guess_fresh && is_fresh_packed(ring)) {
 		ring->next_wrap = true;
 		ring->used_wrap = true;
 	}

@@ -26,8 +26,10 @@
 #include "memory/memory.h"
 
 enum {
-	RING_SIZE_MAX = 32768,	 /* VIRTIO 1.3, 2.7 and 2.8 */
-	RING_CHAIN_SPANS = 1024, /* pieces of memory a chain may have beyond one per descriptor */
+	RING_SIZE_MAX = 32768, /* VIRTIO 1.3, 2.7 and 2.8 */
+	/* More than any driver has in a chain; what bounds the work that one chain can make. */
+	RING_CHAIN_MAX = 1024,	 /* descriptors */
+	RING_CHAIN_SPANS = 1536, /* pieces of memory: descriptors that cross regions have several */
 };
 
 /* A chain that was taken and is not yet published. */
@@ -61,9 +63,10 @@ struct ring {
 	uint16_t used_next; /* split: free running index; packed: slot, of the next used element */
 	uint16_t signalled; /* used_next at the last decision whether to notify */
 	bool next_wrap, used_wrap, signalled_wrap; /* packed: wrap counters */
-	bool notify_me;				   /* the driver was asked for notifications */
-	unsigned hint;				   /* memory region used last */
-	uint32_t held_first;			   /* position in `held` of the oldest chain */
+	uint32_t walked;     /* descriptors looked at since the user set it to zero */
+	bool notify_me;	     /* the driver was asked for notifications */
+	unsigned hint;	     /* memory region used last */
+	uint32_t held_first; /* position in `held` of the oldest chain */
 	uint32_t held_count;
 	struct ring_held *held;	      /* circular, `size` elements */
 	_Atomic(const char *) broken; /* static sentence; NULL while all is well */
@@ -71,6 +74,7 @@ struct ring {
 
 /* What a chain is made of. Spans lie in the caller's array. */
 struct ring_chain {
+	uint32_t descriptors; /* those of length 0, too */
 	uint32_t readable_spans, writable_spans;
 	uint64_t readable_size, writable_size; /* bytes */
 };
@@ -87,6 +91,7 @@ struct ring_config {
 	uint32_t size;
 	bool packed, event_idx, indirect;
 	struct ring_position position;
+	bool guess_fresh; /* a packed ring at {0, 0} with counters of 0 may be a new one */
 };
 
 /* Bytes of each area, for the check that it lies in one region. */
@@ -186,6 +191,9 @@ static inline int ring_add_span(
 	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
 	uint32_t used = chain->readable_spans + chain->writable_spans;
 
+	if (++chain->descriptors > RING_CHAIN_MAX)
+		return ring_break(ring, "a chain has too many descriptors");
+	ring->walked++;
 	if (!writable && chain->writable_spans > 0)
 		return ring_break(ring, "a chain has a readable buffer behind a writable one");
 	if (writable)

@@ -55,6 +55,10 @@ static inline int split_walk_scattered(
 	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
 	uint32_t index = 0;
 
+	if (!memory_covers(
+		    memory, address, (uint64_t)count * sizeof(struct vring_desc), &ring->hint
+	    ))
+		return ring_break(ring, "an indirect table lies outside the shared memory");
 	for (uint32_t walked = 0; walked < count; walked++) {
 		struct vring_desc desc;
 

@@ -16,7 +16,7 @@
 #include "switch/state.h"
 
 enum {
-	RETRIES = 3, /* for a receiver without buffers; each gives it some 100 ns */
+	RETRIES = 3, /* for a receiver without buffers; each gives it about a microsecond */
 	RETRY_PAUSES = 32,
 	SEGMENTED_MAX = PORT_FRAME_MAX + 4 * VLAN_TAG_SIZE, /* bytes of a frame with GSO */
 };
@@ -65,21 +65,30 @@ static bool carries_vlan(const struct port_policy *policy, uint16_t vlan)
 	return policy->trunk && ((policy->trunk_vlans[vlan / 64] >> (vlan % 64)) & 1);
 }
 
-/* The VLAN a frame belongs to; false if it may not enter. A port without any VLAN setting passes
- * frames as they are: untagged ones count as VLAN 0. */
-static bool classify_vlan(
-	const struct port_policy *policy, const struct vl_frame *frame, struct frame_info *info
-)
+/*
+ * The VLAN a frame belongs to; false if it may not enter. A port without any VLAN setting passes
+ * frames as they are: untagged ones count as VLAN 0. A tag with VLAN 0 has a priority only (IEEE
+ * 802.1Q, 9.6): it is taken off, so that a frame is either untagged or tagged with its VLAN.
+ */
+static bool
+classify_vlan(const struct port_policy *policy, struct vl_frame *frame, struct frame_info *info)
 {
 	info->tci = 0;
 	info->tagged = frame_vlan_tag(frame, &info->tci);
 	info->vlan = info->tci & VLAN_ID_MASK;
-	/* A tag with VLAN 0 has a priority only: the frame belongs to the port's own VLAN. */
-	if (info->vlan == 0) {
-		info->vlan = policy->vlan;
-		return carries_vlan(policy, info->vlan);
+	if (info->vlan != 0)
+		return policy->trunk && carries_vlan(policy, info->vlan);
+	if (info->tagged) {
+		uint16_t inner;
+
+		frame_pop_vlan(frame);
+		info->tagged = false;
+		/* A tag below would choose the VLAN for itself. */
+		if (frame_vlan_tag(frame, &inner))
+			return false;
 	}
-	return policy->trunk && carries_vlan(policy, info->vlan);
+	info->vlan = policy->vlan;
+	return carries_vlan(policy, info->vlan);
 }
 
 /* Whether what is on the wire in the end is short enough. */
@@ -125,7 +134,8 @@ static bool storm_allows(struct port_storm *storm, uint32_t limit, uint32_t now)
 	if (limit == 0)
 		return true;
 	do {
-		bool same = seen >> 32 == now;
+		/* Another worker's clock may be a step ahead: its second counts. */
+		bool same = seen >> 32 >= now;
 
 		if (same && (uint32_t)seen >= limit)
 			return false;
@@ -206,18 +216,20 @@ static void look_up(struct worker *worker, struct port *source, unsigned n)
 
 /* ---- delivery ---- */
 
-/* Copy frames to one queue of a port, with a few bounded retries. */
+/* Copy frames to one queue of a port. A flood does not wait for a receiver without buffers: there
+ * may be many of them. */
 static void deliver_to_queue(
 	struct worker *worker,
 	struct port *port,
 	unsigned queue,
 	struct vl_frame *const *frames,
-	unsigned n
+	unsigned n,
+	unsigned retries
 )
 {
 	struct counters *counters = &worker->counters[port->id];
 	bool shared = worker->sw->settings.worker_count > 1;
-	unsigned done = 0, retries = 0, sent = 0;
+	unsigned done = 0, sent = 0;
 	uint64_t bytes = 0;
 	int results[VL_BURST_MAX];
 
@@ -231,8 +243,15 @@ static void deliver_to_queue(
 			n - done,
 			&results[done]
 		);
-		if (done == n || retries++ == RETRIES)
+		if (done == n)
 			break;
+		/* A frame that waited in vain is lost, but a smaller one behind it may still fit.
+		 */
+		if (retries == 0) {
+			results[done++] = DROP_NO_BUFFER;
+			continue;
+		}
+		retries--;
 		/* What is there already may let the driver hurry. */
 		port->ops->flush(port, queue);
 		for (unsigned i = 0; i < RETRY_PAUSES; i++)
@@ -249,15 +268,17 @@ static void deliver_to_queue(
 			count(&counters->drops[results[i]], 1);
 		}
 	}
-	if (done < n)
-		count(&counters->drops[DROP_NO_BUFFER], n - done);
 	count(&counters->tx_frames, sent);
 	count(&counters->tx_bytes, bytes);
 }
 
 /* Spread frames over the queues of a port, by flow. */
 static void
-deliver(struct worker *worker, struct port *port, struct vl_frame *const *frames, unsigned n)
+deliver(struct worker *worker,
+	struct port *port,
+	struct vl_frame *const *frames,
+	unsigned n,
+	unsigned retries)
 {
 	unsigned queues = port->ops->tx_queues(port);
 	uint8_t queue_of[VL_BURST_MAX];
@@ -268,7 +289,7 @@ deliver(struct worker *worker, struct port *port, struct vl_frame *const *frames
 		return;
 	}
 	if (queues == 1) {
-		deliver_to_queue(worker, port, 0, frames, n);
+		deliver_to_queue(worker, port, 0, frames, n, retries);
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -284,37 +305,43 @@ deliver(struct worker *worker, struct port *port, struct vl_frame *const *frames
 			chosen[m++] = frames[i];
 			queue_of[i] = UINT8_MAX;
 		}
-		deliver_to_queue(worker, port, queue, chosen, m);
+		deliver_to_queue(worker, port, queue, chosen, m, retries);
 	}
 }
 
-/* Make a frame look as a port wants it. */
-static void retag(const struct port_policy *policy, struct vl_frame *frame, struct frame_info *info)
+/* Make a frame look as a port wants it; false if that would let a tag below choose the VLAN. */
+static bool retag(const struct port_policy *policy, struct vl_frame *frame, struct frame_info *info)
 {
 	bool tagged = info->vlan != policy->vlan && info->vlan != 0;
+	const uint8_t *inner = frame->head + ETHER_HEADER_SIZE + 2;
 
 	if (info->tagged == tagged)
-		return;
-	if (tagged)
-		frame_push_vlan(
-			frame, (uint16_t)((info->tci & ~VLAN_ID_MASK & 0xffff) | info->vlan)
-		);
-	else
+		return true;
+	if (tagged) {
+		uint16_t priority = (uint16_t)(info->tci & ~VLAN_ID_MASK);
+
+		frame_push_vlan(frame, priority | info->vlan);
+	} else {
+		if (load_be16(inner) == ETHERTYPE_VLAN_TAG)
+			return false;
 		frame_pop_vlan(frame);
+	}
 	info->tagged = tagged;
+	return true;
 }
 
-/* DELIVERED if a frame from `source` may leave through a port of this policy, or why not. */
-static int may_leave(
+/* DELIVERED if a frame from `source` may leave through a port of this policy, or why not. The
+ * frame looks as the port wants it then. */
+static int make_leave(
 	const struct port_policy *source,
 	const struct port_policy *policy,
-	const struct vl_frame *frame,
-	const struct frame_info *info
+	struct vl_frame *frame,
+	struct frame_info *info
 )
 {
 	if (source->isolate != 0 && source->isolate == policy->isolate)
 		return DROP_ISOLATED;
-	if (!carries_vlan(policy, info->vlan))
+	if (!carries_vlan(policy, info->vlan) || !retag(policy, frame, info))
 		return DROP_VLAN;
 	if (!fits(frame, policy->max_frame))
 		return DROP_TOO_LARGE;
@@ -332,7 +359,7 @@ static void deliver_groups(struct worker *worker)
 		struct group *group = &worker->groups[g];
 
 		worker->group_of[group->port->id] = 0;
-		deliver(worker, group->port, group->frames, group->count);
+		deliver(worker, group->port, group->frames, group->count, RETRIES);
 	}
 	worker->group_count = 0;
 }
@@ -364,7 +391,7 @@ flood(struct worker *worker,
 		if (port == source || port->ops->tx_queues(port) == 0)
 			continue;
 		const struct port_policy *policy = policy_of(port);
-		int verdict = may_leave(source_policy, policy, frame, info);
+		int verdict = make_leave(source_policy, policy, frame, info);
 		if (verdict == DROP_ISOLATED || verdict == DROP_VLAN)
 			continue; /* not for this port at all */
 		copies++;
@@ -372,8 +399,7 @@ flood(struct worker *worker,
 			drop(worker, port->id, (enum drop_reason)verdict);
 			continue;
 		}
-		retag(policy, frame, info);
-		deliver(worker, port, &frame, 1);
+		deliver(worker, port, &frame, 1, 0);
 	}
 	if (copies == 0)
 		drop(worker, source->id, DROP_NO_DESTINATION);
@@ -401,12 +427,11 @@ static void group_frame(
 		return;
 	}
 	const struct port_policy *policy = policy_of(port);
-	int verdict = may_leave(source_policy, policy, frame, info);
+	int verdict = make_leave(source_policy, policy, frame, info);
 	if (verdict != DELIVERED) {
 		drop(worker, port->id, (enum drop_reason)verdict);
 		return;
 	}
-	retag(policy, frame, info);
 	uint16_t *group_of = &worker->group_of[port->id];
 	if (*group_of == 0) {
 		worker->groups[worker->group_count].port = port;

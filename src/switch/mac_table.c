@@ -14,6 +14,7 @@
 enum {
 	NONE = UINT32_MAX, /* a link that leads nowhere */
 	WALK_CHUNK = 4096, /* entries looked at under one hold of the lock */
+	RESCAN_EVICTIONS = 64,
 };
 
 struct entry {
@@ -23,7 +24,8 @@ struct entry {
 	/* the lock's */
 	mac_key key;
 	uint32_t newer, older; /* neighbours in the port's list */
-	bool used, fixed;
+	bool used;
+	atomic_bool fixed; /* workers read it, too */
 };
 
 struct port_list {
@@ -38,6 +40,8 @@ struct mac_table {
 	uint32_t entry_count; /* elements of entries: every position the hash may give out */
 	unsigned ports;
 	struct port_list *lists;
+	unsigned fullest;   /* port with the most entries, or that had them lately */
+	unsigned evictions; /* since `fullest` was last looked for */
 	struct entry *entries;
 };
 
@@ -105,6 +109,8 @@ static void list_append(struct mac_table *table, uint32_t position, unsigned por
 		list->oldest = position;
 	list->newest = position;
 	list->count++;
+	if (list->count > table->lists[table->fullest].count)
+		table->fullest = port;
 	atomic_store_explicit(&entry->port, port, memory_order_relaxed);
 }
 
@@ -139,13 +145,15 @@ static void entry_remove(struct mac_table *table, uint32_t position)
 /* Make room: the port with the most entries loses its oldest learned one. */
 static bool evict(struct mac_table *table)
 {
-	unsigned most = 0;
-
-	for (unsigned i = 1; i < table->ports; i++) {
-		if (table->lists[i].count > table->lists[most].count)
-			most = i;
+	/* Its count falls with what is evicted and flushed: look again now and then. */
+	if (table->evictions++ % RESCAN_EVICTIONS == 0) {
+		for (unsigned i = 0; i < table->ports; i++) {
+			if (table->lists[i].count > table->lists[table->fullest].count)
+				table->fullest = i;
+		}
 	}
-	for (uint32_t i = table->lists[most].oldest; i != NONE; i = table->entries[i].newer) {
+	for (uint32_t i = table->lists[table->fullest].oldest; i != NONE;
+	     i = table->entries[i].newer) {
 		if (!table->entries[i].fixed) {
 			entry_remove(table, i);
 			return true;
@@ -174,10 +182,11 @@ static struct entry *entry_add(struct mac_table *table, mac_key key, unsigned po
 	return entry;
 }
 
-static void entry_move(struct mac_table *table, uint32_t position, unsigned port)
+static void entry_move(struct mac_table *table, uint32_t position, unsigned port, uint32_t now)
 {
 	list_remove(table, position);
 	list_append(table, position, port);
+	atomic_store_explicit(&table->entries[position].seen, now, memory_order_relaxed);
 }
 
 /* ---- workers ---- */
@@ -215,7 +224,7 @@ static void learn_slowly(struct mac_table *table, mac_key key, unsigned port, ui
 
 		if (!entry->fixed
 		    && atomic_load_explicit(&entry->port, memory_order_relaxed) != port)
-			entry_move(table, (uint32_t)position, port);
+			entry_move(table, (uint32_t)position, port, now);
 	}
 	rte_spinlock_unlock(&table->lock);
 }
@@ -230,7 +239,9 @@ void mac_table_learn(
 	}
 	struct entry *entry = &table->entries[position];
 	if (atomic_load_explicit(&entry->port, memory_order_relaxed) != port) {
-		learn_slowly(table, key, port, now);
+		/* Somebody else's for good: not worth the lock, however often it is claimed. */
+		if (!atomic_load_explicit(&entry->fixed, memory_order_relaxed))
+			learn_slowly(table, key, port, now);
 		return;
 	}
 	/* A store for each frame would make this line travel between workers. */
@@ -254,7 +265,7 @@ int mac_table_fix(struct mac_table *table, mac_key key, unsigned port, uint32_t 
 		if (entry->fixed)
 			result = -EEXIST;
 		else
-			entry_move(table, (uint32_t)position, port);
+			entry_move(table, (uint32_t)position, port, now);
 	}
 	if (result == 0)
 		entry->fixed = true;

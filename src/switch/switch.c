@@ -21,20 +21,14 @@ uint32_t switch_now(void)
 	return (uint32_t)now.tv_sec;
 }
 
-void switch_settings_default(struct switch_settings *settings)
-{
-	*settings = (struct switch_settings){
-		.worker_count = 1,
-		.mac_table_size = 65536,
-		.mac_age = 300,
-	};
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		settings->worker_cpus[i] = -1;
-}
-
 const struct switch_settings *switch_settings(const struct switch_state *sw)
 {
 	return &sw->settings;
+}
+
+void switch_set_mac_age(struct switch_state *sw, uint32_t age)
+{
+	sw->settings.mac_age = age;
 }
 
 static unsigned port_count(const struct switch_state *sw)
@@ -192,20 +186,13 @@ static void sample_load(struct worker *worker)
 	worker->sampled_total = total;
 }
 
-/* Faults in memory that peers took away, since the last look. */
-static void handle_lost_memory(struct switch_state *sw)
+/* End the sessions of peers that took memory away since the last look. */
+static void handle_lost_memory(void)
 {
-	for (void *address = sigbus_next(); address != NULL; address = sigbus_next()) {
-		bool found = false;
+	struct port *port;
 
-		for (unsigned i = 0; i < port_count(sw) && !found; i++) {
-			struct port *port = switch_port(sw, sw->order[i]);
-
-			found = port->ops->memory_lost(port, address);
-		}
-		if (!found)
-			log_debug(LOG_SWITCH, "a fault in memory that is unmapped by now");
-	}
+	while ((port = sigbus_next()) != NULL)
+		port->ops->memory_lost(port);
 }
 
 static void on_tick(evutil_socket_t, short, void *context)
@@ -213,7 +200,7 @@ static void on_tick(evutil_socket_t, short, void *context)
 	struct switch_state *sw = context;
 	uint32_t now = switch_now();
 
-	handle_lost_memory(sw);
+	handle_lost_memory();
 	for (unsigned i = 0; i < port_count(sw); i++) {
 		struct port *port = switch_port(sw, sw->order[i]);
 
@@ -456,10 +443,11 @@ static void remove_port(struct switch_state *sw, struct port *port)
 static int publish_port(struct switch_state *sw, struct port *port, struct error *error)
 {
 	clear_counters(sw, port->id);
+	sw->order[port_count(sw)] = port->id;
+	/* The count first, so that a flood that counts ports misses none. */
+	atomic_store_explicit(&sw->port_count, port_count(sw) + 1, memory_order_relaxed);
 	/* release: the port's content before the pointer to it */
 	atomic_store_explicit(&sw->ports[port->id], port, memory_order_release);
-	sw->order[port_count(sw)] = port->id;
-	atomic_store_explicit(&sw->port_count, port_count(sw) + 1, memory_order_relaxed);
 	int result = fix_addresses(sw, port, &port->settings.policy, error);
 	for (unsigned i = 0; result == 0 && i < port->settings.queues; i++) {
 		result = assign_queue(sw, port, i);
@@ -526,6 +514,7 @@ int switch_port_set_policy(
 	int result = fix_addresses(sw, port, policy, error);
 	if (result < 0) {
 		free(copy);
+		(void)mac_table_flush(sw->macs, port->id, -1, true);
 		(void)fix_addresses(sw, port, &port->settings.policy, NULL);
 		return result;
 	}

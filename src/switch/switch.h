@@ -44,6 +44,8 @@ int switch_create(
 /* Remove all ports, stop workers, free. NULL is fine. */
 void switch_destroy(struct switch_state *sw);
 const struct switch_settings *switch_settings(const struct switch_state *sw);
+/* Seconds; 0: never forget. */
+void switch_set_mac_age(struct switch_state *sw, uint32_t age);
 
 /* ---- ports ---- */
 

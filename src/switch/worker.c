@@ -20,6 +20,7 @@ enum {
 	IDLE_MICROSECONDS = 30, /* of polling in vain before a worker sleeps */
 	REST_ROUNDS = 16,	/* for a queue whose poll is a system call and found nothing */
 	EVENTS_MAX = 64,
+	SILENT_MILLISECONDS = 1, /* between looks at queues that never kick */
 	WAKE_EVENT = UINT32_MAX,
 };
 
@@ -144,24 +145,35 @@ static unsigned poll_round(struct worker *worker)
 
 /* ---- sleep ---- */
 
-/* Ask for notifications everywhere; false if a queue has frames after all. */
-static bool prepare_sleep(struct worker *worker)
+/* Ask for notifications everywhere. Returns how long to sleep in milliseconds, as for epoll_wait():
+ * not at all if a queue has frames after all, not for ever if one will not tell. */
+static int prepare_sleep(struct worker *worker)
 {
 	struct poll_set *polls = atomic_load_explicit(&worker->polls, memory_order_acquire);
-	bool idle = true;
+	int timeout_ms = -1;
 
 	for (unsigned i = 0; polls != NULL && i < polls->count; i++) {
 		struct poll_entry *entry = &polls->entries[i];
 
 		entry->rest = 0;
-		if (!entry->port->ops->sleep(entry->port, entry->queue))
-			idle = false;
+		switch (entry->port->ops->sleep(entry->port, entry->queue)) {
+		case PORT_AWAKE:
+			timeout_ms = 0;
+			break;
+		case PORT_SILENT:
+			if (timeout_ms < 0)
+				timeout_ms = SILENT_MILLISECONDS;
+			break;
+		case PORT_ASLEEP:
+			break;
+		}
 	}
-	return idle;
+	return timeout_ms;
 }
 
-static void sleep_until_event(struct worker *worker, bool block)
+static void sleep_until_event(struct worker *worker, int timeout_ms)
 {
+	bool block = timeout_ms != 0;
 	struct epoll_event events[EVENTS_MAX];
 	struct rte_rcu_qsbr *qsbr = worker->sw->qsbr;
 
@@ -169,7 +181,7 @@ static void sleep_until_event(struct worker *worker, bool block)
 		count(&worker->sleeps, 1);
 		rte_rcu_qsbr_thread_offline(qsbr, worker->index);
 	}
-	int n = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, block ? -1 : 0);
+	int n = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, timeout_ms);
 	if (block) {
 		rte_rcu_qsbr_thread_online(qsbr, worker->index);
 		count(&worker->wakeups, 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The control socket's file, see unix_socket.h. */
-#include "control/unix_socket.h"
+/* The control socket's file, see control_socket.h. */
+#include "control/control_socket.h"
 
 #include <errno.h>
 #include <libgen.h>
