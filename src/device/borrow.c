@@ -72,11 +72,6 @@ take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const boo
 			&queue->ring, packed, &chain, queue->spans + used, queue->span_chain_max
 		);
 
-		if (got == 1 && chain.writable_spans > 0) {
-			ring_break(&queue->ring, "a writable buffer on a transmit queue");
-			queue->ring.held_count--;
-			break;
-		}
 		if (got <= 0)
 			break;
 		chains[n].first = used;

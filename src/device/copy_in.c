@@ -128,7 +128,8 @@ accept_frame(const struct vl_device *device, struct plan *plan, enum vl_delivery
 		atomic_load_explicit(&((struct vl_device *)device)->accepts, memory_order_relaxed);
 	uint32_t missing = frame_needs(&plan->frame->header) & ~accepts;
 
-	plan->checksum = missing == NEED_CSUM;
+	/* A sum can be filled in; a large frame's segments need one each. */
+	plan->checksum = missing == NEED_CSUM && plan->frame->header.gso_type == VL_GSO_NONE;
 	if (missing != 0 && !plan->checksum) {
 		*result = VL_NO_OFFLOAD;
 		return false;

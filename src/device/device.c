@@ -122,6 +122,7 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 		.indirect = vl_features_have(features, VL_F_INDIRECT_DESC),
 		.position = ring_position_decode(vq->base, packed),
 		.guess_fresh = vq->base_guess,
+		.read_only = index % 2 == 1, /* a transmit queue */
 	};
 	if (config->desc == NULL || config->driver == NULL || config->device == NULL) {
 		device_explain(
@@ -291,6 +292,9 @@ void device_update_offloads(struct vl_device *device, uint64_t guest_offloads)
 	/* The two bits go together (5.1.3.1); the header does not tell them apart. */
 	if (((guest_offloads >> VL_F_GUEST_USO4) & 1) && ((guest_offloads >> VL_F_GUEST_USO6) & 1))
 		accepts |= NEED_USO;
+	/* Segmentation needs partial checksums (5.1.3.1). */
+	if (!(accepts & NEED_CSUM))
+		accepts = 0;
 	atomic_store_explicit(&device->accepts, accepts, memory_order_relaxed);
 }
 
@@ -305,7 +309,7 @@ void device_reset_wishes(struct vl_device *device)
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
-		close(*fd);
+		close(*fd & ~SIGNAL_SOCKET);
 	*fd = -1;
 }
 

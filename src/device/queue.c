@@ -2,6 +2,8 @@
 /* Notifications of a started queue, see queue.h. */
 #include "device/queue.h"
 
+#include <errno.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -9,8 +11,12 @@ static void signal_fd(int fd)
 {
 	uint64_t one = 1;
 
+	if (fd < 0)
+		return;
 	/* A descriptor that is full has been signalled; one that is broken is the peer's loss. */
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+	if (fd & SIGNAL_SOCKET)
+		(void)send(fd & ~SIGNAL_SOCKET, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (write(fd, &one, sizeof(one)) < 0)
 		return;
 }
 
@@ -33,8 +39,8 @@ void queue_drain_kick(int fd)
 
 	/* An eventfd's O_NONBLOCK is shared with the peer, who may clear it: ask for this one read.
 	 * A pipe is a description of our own (session.c). */
-	if (fd >= 0 && preadv2(fd, &to, 1, -1, RWF_NOWAIT) < 0)
-		return;
+	if (fd >= 0 && preadv2(fd, &to, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP)
+		(void)recv(fd, &value, sizeof(value), MSG_DONTWAIT);
 }
 
 void queue_signal_error(struct queue *queue)

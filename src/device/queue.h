@@ -17,6 +17,10 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 	atomic_store_explicit(counter, value + n, memory_order_relaxed);
 }
 
+enum {
+	SIGNAL_SOCKET = 1 << 30, /* set in a call or error descriptor that is a socket */
+};
+
 /* Counters of a queue; they outlive the queue's restarts. */
 struct queue_counters {
 	_Atomic uint64_t kicks, calls, discarded_frames, discarded_bytes;
@@ -31,7 +35,7 @@ struct queue {
 
 	/* shared */
 	atomic_bool enabled;
-	atomic_int call_fd, err_fd;
+	atomic_int call_fd, err_fd; /* with SIGNAL_SOCKET */
 
 	/* the worker's */
 	struct ring ring;

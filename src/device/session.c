@@ -234,36 +234,46 @@ static int stop_vring(void *context, unsigned index, uint32_t *base)
 	return 0;
 }
 
+/* A pipe opened again, so that its mode is ours alone; as a reader, too, it raises no SIGPIPE. */
+static int reopen_pipe(int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+}
+
+static int make_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : 0;
+}
+
 /*
- * What the peer signals with, or is signalled with, has to be an eventfd or a pipe; `*fd` is
- * replaced by a descriptor that does not block, or closed. A pipe is opened again, so that its mode
- * is ours alone. An eventfd cannot be: its O_NONBLOCK is shared with the peer.
+ * What the peer signals with, or is signalled with, has to be an eventfd, a pipe, or a socket (User
+ * Mode Linux); other kinds could make us wait. `*fd` becomes what can be used without waiting, with
+ * SIGNAL_SOCKET for a socket, or is closed. An eventfd's O_NONBLOCK is shared with the peer.
  */
-static int adopt_signal_fd(struct vl_device *device, int *fd, int mode)
+static int adopt_signal_fd(struct vl_device *device, int *fd)
 {
 	struct stat status;
-	int taken = *fd, adopted = taken;
+	int taken = *fd, adopted = -1;
 
 	if (taken < 0)
 		return 0;
-	bool anonymous = fstat(taken, &status) == 0 && (status.st_mode & S_IFMT) == 0;
-	if (anonymous) {
-		int flags = fcntl(taken, F_GETFL);
-
-		if (flags < 0 || fcntl(taken, F_SETFL, flags | O_NONBLOCK) < 0)
-			adopted = -1;
-	} else {
-		char path[32];
-
-		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", taken);
-		adopted = S_ISFIFO(status.st_mode) ? open(path, mode | O_NONBLOCK | O_CLOEXEC) : -1;
+	mode_t kind = fstat(taken, &status) < 0 ? S_IFREG : status.st_mode & S_IFMT;
+	if (kind == S_IFIFO)
+		adopted = reopen_pipe(taken);
+	else if (kind == S_IFSOCK)
+		adopted = taken | SIGNAL_SOCKET;
+	else if (kind == 0 && make_nonblocking(taken) == 0)
+		adopted = taken;
+	if (adopted < 0 || kind == S_IFIFO)
 		close(taken);
-	}
 	*fd = adopted;
 	if (adopted >= 0)
 		return 0;
-	if (anonymous)
-		close(taken);
 	device_explain(device, "a queue's descriptor is neither an eventfd nor a pipe");
 	return -EINVAL;
 }
@@ -272,11 +282,12 @@ static int set_vring_kick(void *context, unsigned index, int fd)
 {
 	struct vl_device *device = context;
 
-	int error = adopt_signal_fd(device, &fd, O_RDONLY);
+	int error = adopt_signal_fd(device, &fd);
 
 	if (error < 0)
 		return error;
-	device_set_kick(device, index, fd);
+	/* Its users wait for it and empty it, which is the same for all kinds. */
+	device_set_kick(device, index, fd < 0 ? fd : fd & ~SIGNAL_SOCKET);
 	/* "Ring states": this message starts the ring, whether the descriptor is readable or not.
 	 */
 	device->queues[index].started = true;
@@ -288,9 +299,7 @@ static int set_vring_kick(void *context, unsigned index, int fd)
 /* Replace a descriptor that the data path may be writing to just now. */
 static int replace_fd(struct vl_device *device, int *kept, atomic_int *live, int fd)
 {
-	/* Reading, too: a pipe has a reader then, and cannot raise SIGPIPE in the thread that
-	 * notifies (pipe(7): Linux opens a FIFO for both without waiting). */
-	int error = adopt_signal_fd(device, &fd, O_RDWR);
+	int error = adopt_signal_fd(device, &fd);
 	int old = *kept;
 
 	if (error < 0)
@@ -302,7 +311,7 @@ static int replace_fd(struct vl_device *device, int *kept, atomic_int *live, int
 			device_synchronize(device);
 	}
 	if (old >= 0)
-		close(old);
+		close(old & ~SIGNAL_SOCKET);
 	return 0;
 }
 

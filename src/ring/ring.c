@@ -51,6 +51,7 @@ int ring_open(struct ring *ring, const struct ring_config *config)
 	ring->packed = config->packed;
 	ring->event_idx = config->event_idx;
 	ring->indirect = config->indirect;
+	ring->read_only = config->read_only;
 	atomic_init(&ring->memory, config->memory);
 	atomic_init(&ring->broken, NULL);
 	ring->next = config->position.next;

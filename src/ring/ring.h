@@ -56,6 +56,7 @@ struct ring {
 	_Atomic(const struct memory *) memory; /* replaced while running, freed after quiescence */
 	uint32_t size;			       /* descriptors */
 	bool packed, event_idx, indirect;
+	bool read_only; /* see ring_config */
 
 	/* the worker's */
 	uint16_t next;	    /* split: free running index; packed: slot, of the next chain */
@@ -90,6 +91,9 @@ struct ring_config {
 	const struct memory *memory;
 	uint32_t size;
 	bool packed, event_idx, indirect;
+	/* The device only reads from this queue, so what the driver flags as writable is read all
+	 * the same: DPDK's leaves the flag on headers in indirect tables of packed rings. */
+	bool read_only;
 	struct ring_position position;
 	bool guess_fresh; /* a packed ring at {0, 0} with counters of 0 may be a new one */
 };
@@ -194,6 +198,7 @@ static inline int ring_add_span(
 	if (++chain->descriptors > RING_CHAIN_MAX)
 		return ring_break(ring, "a chain has too many descriptors");
 	ring->walked++;
+	writable = writable && !ring->read_only;
 	if (!writable && chain->writable_spans > 0)
 		return ring_break(ring, "a chain has a readable buffer behind a writable one");
 	if (writable)
