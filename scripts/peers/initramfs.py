@@ -20,7 +20,10 @@ QEMU_MODULES = (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
     "failover", "net_failover", "virtio_net",
 )
-UML_MODULES = ("failover", "net_failover", "virtio_net")
+UML_MODULES = (
+    "failover", "net_failover", "virtio_net",
+    "llc", "stp", "garp", "mrp", "8021q",  # VLAN interfaces, which the host's kernel may lack
+)
 
 # Reads "ID COMMAND" lines; answers with the output and a line "@@ID STATUS".
 INIT = """#!/bin/busybox sh

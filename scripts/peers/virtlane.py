@@ -218,10 +218,9 @@ class Switch:
         return until(settled, "counters at rest", timeout, interval=0.15)
 
     def check_law(self):
-        """Received + replicated = sent + dropped, once nothing moves."""
+        """Received + replicated = sent + dropped, once nothing moves; deleted ports count, too."""
         stats = self.at_rest()
-        ports = stats["ports"]
-        total = stats["total"]  # with ports that are no more
+        total = stats["total"]
         came = total["rx_frames"] + total["rx_replicated"]
         went = total["tx_frames"] + sum(total["drops"].values())
         if came != went:
@@ -229,8 +228,8 @@ class Switch:
                 f"{came} received and replicated, {went} sent and dropped:\n"
                 + json.dumps(stats, indent=1)
             )
-        for port in ports:
-            assert port["drops_total"] == sum(port["drops"].values()), port
+        for counters in (total, *stats["ports"]):
+            assert counters["drops_total"] == sum(counters["drops"].values()), counters
         return stats
 
     # Command line

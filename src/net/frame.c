@@ -86,7 +86,7 @@ uint32_t frame_flow_hash(const struct vl_frame *frame)
 	} else {
 		hash = mix_bytes(hash, head, 2 * ETHER_ADDRESS_SIZE);
 	}
-	return (uint32_t)(hash ^ hash >> 32);
+	return (uint32_t)hash;
 }
 
 uint32_t frame_needs(const struct vl_net_header *header)

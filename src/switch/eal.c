@@ -41,18 +41,19 @@ int eal_start(struct error *error)
 		heap,
 		NULL,
 	};
-	char *argv[sizeof(arguments) / sizeof(arguments[0])];
+	/* EAL writes to its arguments and keeps pointers to them. */
+	static char kept[sizeof(arguments) / sizeof(arguments[0])][64];
+	static char *argv[sizeof(arguments) / sizeof(arguments[0])];
 	int argc = 0;
 
-	/* EAL writes to its arguments. */
-	for (; arguments[argc] != NULL; argc++)
-		argv[argc] = strdup(arguments[argc]);
-	argv[argc] = NULL;
+	for (; arguments[argc] != NULL; argc++) {
+		(void)snprintf(kept[argc], sizeof(kept[argc]), "%s", arguments[argc]);
+		argv[argc] = kept[argc];
+	}
 	if (rte_eal_init(argc, argv) < 0)
 		return error_set(
 			error, -rte_errno, "cannot start DPDK: %s", rte_strerror(rte_errno)
 		);
-	/* EAL keeps pointers into argv, so that is not freed. */
 	started = true;
 	return 0;
 }

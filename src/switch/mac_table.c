@@ -30,7 +30,7 @@ struct entry {
 
 struct port_list {
 	uint32_t oldest, newest;
-	uint32_t count;
+	uint32_t count; /* of learned entries: fixed ones are in the list, but cannot be given up */
 };
 
 struct mac_table {
@@ -128,7 +128,8 @@ static void list_remove(struct mac_table *table, uint32_t position)
 		table->entries[entry->older].newer = entry->newer;
 	else
 		list->oldest = entry->newer;
-	list->count--;
+	if (!entry->fixed)
+		list->count--;
 }
 
 static void entry_remove(struct mac_table *table, uint32_t position)
@@ -146,7 +147,7 @@ static void entry_remove(struct mac_table *table, uint32_t position)
 static bool evict(struct mac_table *table)
 {
 	/* Its count falls with what is evicted and flushed: look again now and then. */
-	if (table->evictions++ % RESCAN_EVICTIONS == 0) {
+	if (table->evictions++ % RESCAN_EVICTIONS == 0 || table->lists[table->fullest].count == 0) {
 		for (unsigned i = 0; i < table->ports; i++) {
 			if (table->lists[i].count > table->lists[table->fullest].count)
 				table->fullest = i;
@@ -267,8 +268,10 @@ int mac_table_fix(struct mac_table *table, mac_key key, unsigned port, uint32_t 
 		else
 			entry_move(table, (uint32_t)position, port, now);
 	}
-	if (result == 0)
+	if (result == 0 && !entry->fixed) {
 		entry->fixed = true;
+		table->lists[port].count--;
+	}
 	rte_spinlock_unlock(&table->lock);
 	return result;
 }
