@@ -76,7 +76,8 @@ static void serve(struct vl_device *device, int session)
 		if (fds[1].revents)
 			vl_device_kicked(device, 0);
 		if (fds[2].revents)
-			vl_device_control_process(device);
+			while (vl_device_control_process(device))
+				continue;
 		if (fds[0].revents)
 			result = vl_device_process(device);
 	}

@@ -86,8 +86,8 @@ int vl_device_process(struct vl_device *device);
 void vl_device_detach(struct vl_device *device);
 
 /* Serve the control virtqueue, if the front end hands it to us (see docs/architecture.md), after
- * it was kicked; at most 64 commands. */
-void vl_device_control_process(struct vl_device *device);
+ * it was kicked; at most 64 commands. Returns true if it is to be called again soon. */
+bool vl_device_control_process(struct vl_device *device);
 
 /* Why the session failed, or what of the peer was refused last; "" if nothing. Valid until the
  * next control call. */

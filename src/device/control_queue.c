@@ -258,30 +258,32 @@ static int serve_one(struct vl_device *device, struct queue *queue)
 	return 1;
 }
 
-void vl_device_control_process(struct vl_device *device)
+bool device_serve_control(struct vl_device *device)
 {
 	unsigned index = device_control_index(device);
 	struct queue *queue = device_has_control(device) ? device_live(device, index) : NULL;
 
-	if (!device_has_control(device))
-		return;
-	/* Made quiet in any case: whoever waits for it must not spin while there is no queue. */
-	queue_drain_kick(atomic_load_explicit(&device->queues[index].kick_fd, memory_order_relaxed)
-	);
 	if (queue == NULL
 	    || atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
-		return;
-	counter_add(&queue->counters->kicks, 1);
+		return false;
 	for (unsigned i = 0; i < COMMANDS_A_CALL; i++) {
 		int got = serve_one(device, queue);
 
 		if (got < 0)
 			queue_signal_error(queue);
 		if (got < 0 || (got == 0 && !ring_notify_on(&queue->ring, queue->ring.packed)))
-			return;
+			return false;
 	}
-	/* There may be more, and the driver has kicked for it already: take our turn again. */
-	uint64_t one = 1;
-	if (write(device->queues[index].kick_fd, &one, sizeof(one)) < 0)
-		return; /* not an eventfd: vl_device_process() comes by */
+	return true;
+}
+
+bool vl_device_control_process(struct vl_device *device)
+{
+	if (!device_has_control(device))
+		return false;
+	struct virtqueue *vq = &device->queues[device_control_index(device)];
+	/* Made quiet in any case: whoever waits for it must not spin while there is no queue. */
+	queue_drain_kick(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
+	counter_add(&vq->counters.kicks, 1);
+	return device_serve_control(device);
 }

@@ -218,6 +218,7 @@ void device_unpublish(struct vl_device *device, unsigned index)
 		return;
 	device_synchronize(device);
 	queue_retire(vq, queue);
+	device_queue_changed(device, index);
 }
 
 void device_unpublish_all(struct vl_device *device)
@@ -235,8 +236,10 @@ void device_unpublish_all(struct vl_device *device)
 		return;
 	device_synchronize(device);
 	for (unsigned i = 0; i < device->queue_count; i++) {
-		if (queues[i] != NULL)
-			queue_retire(&device->queues[i], queues[i]);
+		if (queues[i] == NULL)
+			continue;
+		queue_retire(&device->queues[i], queues[i]);
+		device_queue_changed(device, i);
 	}
 }
 
@@ -480,8 +483,8 @@ int vl_device_process(struct vl_device *device)
 		return -ENOTCONN;
 	int result = backend_process(device->backend);
 	/* A control queue that was started just now may have been kicked before. */
-	if (result >= 0)
-		vl_device_control_process(device);
+	if (result == 0 && device_serve_control(device))
+		result = 1;
 	return result;
 }
 

@@ -146,6 +146,8 @@ void device_config_space(const struct vl_device *device, uint8_t out[DEVICE_CONF
 
 /* ---- control_queue.c, filter.c ---- */
 
+/* Serve what commands there are, up to a limit; true: there may be more. */
+bool device_serve_control(struct vl_device *device);
 /* Publish a filter (NULL: none) and free the old one. */
 void device_set_filter(struct vl_device *device, struct receive_filter *filter);
 /* A copy to be changed and published; NULL: no memory. */

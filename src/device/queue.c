@@ -38,9 +38,13 @@ void queue_drain_kick(int fd)
 	struct iovec to = {&value, sizeof(value)};
 
 	/* An eventfd's O_NONBLOCK is shared with the peer, who may clear it: ask for this one read.
-	 * A pipe is a description of our own (session.c). */
-	if (fd >= 0 && preadv2(fd, &to, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP)
-		(void)recv(fd, &value, sizeof(value), MSG_DONTWAIT);
+	 * Not every kernel can for the other kinds; a pipe is a description of our own (session.c).
+	 */
+	if (fd < 0 || preadv2(fd, &to, 1, -1, RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP)
+		return;
+	if (recv(fd, &value, sizeof(value), MSG_DONTWAIT) < 0 && errno == ENOTSOCK
+	    && read(fd, &value, sizeof(value)) < 0)
+		return;
 }
 
 void queue_signal_error(struct queue *queue)

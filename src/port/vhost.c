@@ -27,6 +27,7 @@ struct port_vhost {
 	struct vl_device *device;
 	int listen_fd; /* -1: the port connects */
 	struct event *accept_event, *session_event, *control_event;
+	struct event *control_again; /* timer: there are more commands than one turn serves */
 	char peer[64];
 	bool failed; /* the last session ended because the peer broke the rules */
 	char last_error[ERROR_SIZE];
@@ -113,9 +114,12 @@ static void on_synchronize(void *context)
 
 static void on_control_kick(evutil_socket_t, short, void *context)
 {
+	static const struct timeval at_once = {0};
 	struct port_vhost *vhost = context;
 
-	vl_device_control_process(vhost->device);
+	/* A driver with very many commands waits in line with the other ports. */
+	if (vl_device_control_process(vhost->device))
+		event_add(vhost->control_again, &at_once);
 }
 
 /* The control queue comes and goes with its ring. */
@@ -452,6 +456,8 @@ static void vhost_destroy(struct port *port)
 	if (vhost->control_event != NULL)
 		event_free(vhost->control_event);
 	vhost->control_event = NULL;
+	if (vhost->control_again != NULL)
+		event_free(vhost->control_again);
 	if (vhost->accept_event != NULL)
 		event_free(vhost->accept_event);
 	if (vhost->listen_fd >= 0) {
@@ -556,7 +562,8 @@ int port_vhost_create(
 		free(vhost);
 		return error_set(error, -ENOMEM, "out of memory");
 	}
-	int result = open_device(vhost);
+	vhost->control_again = evtimer_new(hooks->base, on_control_kick, vhost);
+	int result = vhost->control_again == NULL ? -ENOMEM : open_device(vhost);
 	if (result < 0)
 		error_set(error, result, "cannot create the device: %s", strerror(-result));
 	else if (settings->listen[0] != '\0')

@@ -306,6 +306,34 @@ static void regions_can_be_added_up_to_the_limit_and_removed(void **)
 	front_close(&front);
 }
 
+/* Page by page the file holds the page's number; a region may begin in the middle of one. */
+static void a_region_begins_where_its_offset_says(void **)
+{
+	static const uint64_t offsets[] = {0, 4096, 1, 4095, 5000, 100000};
+	int fd = guest_memfd(FILE_SIZE);
+	struct front front;
+
+	front_open(&front, &one_pair);
+	for (unsigned i = 0; i < COUNT_OF(offsets); i++) {
+		struct vhost_region region = {BIT(40), 1000, BIT(40), offsets[i]};
+		struct guest_piece piece = {BIT(40), 72, false};
+		struct guest_used used;
+		struct vl_frame frame;
+		uint8_t mark = (uint8_t)(i + 1);
+
+		assert_int_equal(region_request(&front, VHOST_USER_ADD_MEM_REG, &region, fd), 0);
+		assert_int_equal(pwrite(fd, &mark, 1, (off_t)offsets[i] + 12), 1);
+		assert_true(guest_ring_add(&front.rings[1], &piece, 1, GUEST_CHAINED, 0));
+		assert_int_equal(vl_device_borrow(front.device, 0, &frame, 1), 1);
+		assert_int_equal(frame.head[0], mark);
+		vl_device_give_back(front.device, 0, 1);
+		assert_true(guest_ring_reap(&front.rings[1], &used));
+		assert_int_equal(region_request(&front, VHOST_USER_REM_MEM_REG, &region, -1), 0);
+	}
+	close(fd);
+	front_close(&front);
+}
+
 static void only_a_region_that_is_there_can_be_removed(void **)
 {
 	int fd = guest_memfd(FILE_SIZE);
@@ -388,6 +416,108 @@ static void rings_whose_memory_goes_stop(void **)
 	front_close(&front);
 }
 
+/* ---- what the device's owner is told, and may limit ---- */
+
+struct watched {
+	unsigned count;
+	size_t bytes;
+};
+
+static void on_mapped(void *context, void *start, size_t size)
+{
+	struct watched *watched = context;
+
+	assert_non_null(start);
+	watched->count++;
+	watched->bytes += size;
+}
+
+static void on_unmapping(void *context, void *start, size_t size)
+{
+	struct watched *watched = context;
+
+	/* It is still there. */
+	(void)*(volatile uint8_t *)start;
+	watched->count--;
+	watched->bytes -= size;
+}
+
+/* A front of a device that is made by hand. */
+static void open_watched(struct front *front, struct watched *watched, uint64_t memory_max)
+{
+	struct vl_device_config config = {
+		.size = sizeof(config),
+		.queue_pairs = 1,
+		.memory_max = memory_max,
+		.memory_mapped = on_mapped,
+		.memory_unmapping = on_unmapping,
+		.context = watched,
+	};
+
+	front_attach(front, &one_pair);
+	vl_device_destroy(front->device);
+	assert_int_equal(vl_device_create(&config, &front->device), 0);
+	front_reattach(front);
+	front_negotiate(front, BIT(VL_F_VERSION_1));
+}
+
+static void the_owner_knows_what_is_mapped(void **)
+{
+	int fd = guest_memfd(FILE_SIZE);
+	struct vhost_region first = slot(1), second = slot(2);
+	struct watched watched = {0};
+	struct front front;
+
+	open_watched(&front, &watched, 0);
+	assert_int_equal(front_share_memory(&front), 0);
+	assert_int_equal(watched.count, GUEST_REGION_COUNT);
+	assert_int_equal(watched.bytes, front_status(&front).memory_size);
+	assert_int_equal(set_one_region(&front, &first, fd), 0);
+	assert_int_equal(watched.count, 1);
+	assert_int_equal(region_request(&front, VHOST_USER_ADD_MEM_REG, &second, fd), 0);
+	assert_int_equal(watched.count, 2);
+	assert_int_equal(region_request(&front, VHOST_USER_ADD_MEM_REG, &second, fd), 1);
+	assert_int_equal(watched.count, 2);
+	assert_int_equal(region_request(&front, VHOST_USER_REM_MEM_REG, &first, -1), 0);
+	assert_int_equal(watched.count, 1);
+	vl_device_detach(front.device);
+	assert_int_equal(watched.count, 0);
+	assert_int_equal(watched.bytes, 0);
+	close(fd);
+	front_close(&front);
+}
+
+static void a_peer_maps_no_more_than_its_port_allows(void **)
+{
+	int fd = guest_memfd(FILE_SIZE);
+	struct vhost_region region = slot(0);
+	struct watched watched = {0};
+	struct front front;
+
+	open_watched(&front, &watched, 3 * 4096);
+	for (unsigned round = 0; round < 2; round++) {
+		assert_int_equal(front_share_memory(&front), 1);
+		region.size = 3 * 4096 + 1;
+		assert_int_equal(set_one_region(&front, &region, fd), 1);
+		region.size = 3 * 4096;
+		assert_int_equal(set_one_region(&front, &region, fd), 0);
+		region = slot(9);
+		assert_int_equal(region_request(&front, VHOST_USER_ADD_MEM_REG, &region, fd), 1);
+		region = slot(0);
+		assert_int_equal(set_one_region(&front, &region, fd), 0);
+		for (uint64_t i = 1; i < 4; i++) {
+			struct vhost_region more = slot(i);
+
+			assert_int_equal(
+				region_request(&front, VHOST_USER_ADD_MEM_REG, &more, fd), i == 3
+			);
+		}
+		/* A table replaces what was there: that does not count. */
+	}
+	close(fd);
+	front_close(&front);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,9 +529,12 @@ int main(void)
 		cmocka_unit_test(a_table_that_says_more_than_it_has_is_refused),
 		cmocka_unit_test(files_that_are_no_memory_are_refused),
 		cmocka_unit_test(regions_can_be_added_up_to_the_limit_and_removed),
+		cmocka_unit_test(a_region_begins_where_its_offset_says),
 		cmocka_unit_test(only_a_region_that_is_there_can_be_removed),
 		cmocka_unit_test(rings_run_on_while_regions_come_and_go),
 		cmocka_unit_test(rings_whose_memory_goes_stop),
+		cmocka_unit_test(the_owner_knows_what_is_mapped),
+		cmocka_unit_test(a_peer_maps_no_more_than_its_port_allows),
 	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

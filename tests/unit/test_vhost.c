@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the messages do: the states of rings, and the small ones. */
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -125,6 +128,159 @@ static void the_owner_learns_of_kick_descriptors(void **)
 	front_close(&front);
 }
 
+/* Readable, within no time. */
+static bool is_readable(int fd)
+{
+	return poll(&(struct pollfd){fd, POLLIN, 0}, 1, 0) == 1;
+}
+
+/* Front ends signal with event descriptors, pipes, or sockets (User Mode Linux). */
+static void open_channel(unsigned kind, int ends[2])
+{
+	if (kind == 0) {
+		ends[0] = eventfd(0, EFD_CLOEXEC);
+		ends[1] = dup(ends[0]);
+	} else if (kind == 1) {
+		assert_int_equal(pipe(ends), 0);
+	} else {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	}
+}
+
+static void kicks_come_through_any_kind_of_descriptor(void **)
+{
+	for (unsigned kind = 0; kind < 3; kind++) {
+		const uint64_t one = 1;
+		struct front front;
+		int ends[2];
+
+		front_open(&front, &one_pair);
+		open_channel(kind, ends);
+		assert_int_equal(
+			front_request_fd(&front, VHOST_USER_SET_VRING_KICK, 1, ends[0]), 0
+		);
+		int fd = front.callbacks.kick_fds[0];
+		vl_device_kicked(front.device, 0); /* in vain: does not block */
+		for (unsigned i = 0; i < 3; i++) {
+			assert_false(is_readable(fd));
+			assert_int_equal(write(ends[1], &one, sizeof(one)), sizeof(one));
+			assert_true(is_readable(fd));
+			vl_device_kicked(front.device, 0);
+		}
+		assert_false(is_readable(fd));
+		assert_int_equal(front_queue(&front, 1).kicks, 4);
+		close(ends[0]);
+		close(ends[1]);
+		front_close(&front);
+	}
+}
+
+static void calls_go_through_any_kind_of_descriptor(void **)
+{
+	for (unsigned kind = 0; kind < 3; kind++) {
+		uint8_t bytes[60] = {0};
+		struct front front;
+		struct vl_frame frame;
+		uint64_t value;
+		int ends[2];
+
+		front_open(&front, &one_pair);
+		open_channel(kind, ends);
+		assert_int_equal(
+			front_request_fd(&front, VHOST_USER_SET_VRING_CALL, 1, ends[1]), 0
+		);
+		while (is_readable(ends[0]))
+			assert_true(read(ends[0], &value, sizeof(value)) > 0);
+		uint64_t calls = front_queue(&front, 1).calls;
+		/* Far more than a pipe or a socket takes. */
+		for (unsigned i = 0; i < 20000; i++) {
+			struct guest_used used;
+
+			front.guest.regions[GUEST_LOW].used = 1 << 20;
+			traffic_send_plain(&front, 1, bytes, sizeof(bytes));
+			assert_int_equal(vl_device_borrow(front.device, 0, &frame, 1), 1);
+			vl_device_give_back(front.device, 0, 1);
+			assert_true(guest_ring_reap(&front.rings[1], &used));
+		}
+		assert_true(is_readable(ends[0]));
+		assert_int_equal(front_queue(&front, 1).calls - calls, 20000);
+		close(ends[0]);
+		close(ends[1]);
+		front_close(&front);
+	}
+}
+
+static void descriptors_that_may_block_are_refused(void **)
+{
+	static const uint32_t requests[] = {
+		VHOST_USER_SET_VRING_KICK, VHOST_USER_SET_VRING_CALL, VHOST_USER_SET_VRING_ERR};
+	int directory = open("/", O_RDONLY | O_CLOEXEC), null = open("/dev/null", O_RDWR);
+	struct front front;
+
+	front_open(&front, &one_pair);
+	unsigned descriptors = open_descriptors();
+	for (unsigned i = 0; i < COUNT_OF(requests); i++) {
+		assert_int_equal(front_request_fd(&front, requests[i], 1, directory), 1);
+		assert_int_equal(front_request_fd(&front, requests[i], 1, null), 1);
+		assert_int_equal(
+			front_request_fd(&front, requests[i], 1, front.guest.regions[0].fd), 1
+		);
+	}
+	assert_int_equal(open_descriptors(), descriptors);
+	close(directory);
+	close(null);
+	front_close(&front);
+}
+
+static void a_ring_without_kicks_is_silent(void **)
+{
+	struct front front;
+
+	front_open(&front, &one_pair);
+	assert_false(vl_device_is_silent(front.device, 0));
+	assert_int_equal(
+		front_request_fd(&front, VHOST_USER_SET_VRING_KICK, 1 | VHOST_VRING_NO_FD, -1), 0
+	);
+	assert_true(vl_device_is_silent(front.device, 0));
+	(void)front_stop_ring(&front, 1);
+	assert_false(vl_device_is_silent(front.device, 0));
+	front_close(&front);
+}
+
+static int
+set_addresses(struct front *front, uint32_t index, uint64_t desc, uint64_t avail, uint64_t used)
+{
+	struct vhost_vring_addr address = {
+		.index = index,
+		.desc_user_addr = desc,
+		.avail_user_addr = avail,
+		.used_user_addr = used,
+	};
+
+	return front_request(front, VHOST_USER_SET_VRING_ADDR, &address, sizeof(address), NULL, 0);
+}
+
+/* A message that stops the first pair's receive queue, in one way or another. */
+static void a_queue_that_cannot_go_on_is_counted_no_more(void **)
+{
+	for (unsigned way = 0; way < 3; way++) {
+		struct vhost_mem_table none = {0};
+		struct front front;
+
+		front_open(&front, &one_pair);
+		assert_int_equal(vl_device_active_pairs(front.device), 1);
+		if (way == 0)
+			(void)set_addresses(&front, 0, 16, 32, 64);
+		else if (way == 1)
+			(void)front_request_state(&front, VHOST_USER_SET_VRING_NUM, 0, 255);
+		else
+			(void)front_request(&front, VHOST_USER_SET_MEM_TABLE, &none, 8, NULL, 0);
+		assert_false(vl_device_ready(front.device, 0, true));
+		assert_int_equal(vl_device_active_pairs(front.device), 0);
+		front_close(&front);
+	}
+}
+
 static void started_and_enabled_are_independent(void **)
 {
 	struct front front;
@@ -231,19 +387,6 @@ static void a_split_ring_has_a_power_of_two(void **)
 	assert_int_equal(front_status(&front).pairs_up, 1);
 	assert_false(vl_device_ready(front.device, 0, false));
 	front_close(&front);
-}
-
-static int
-set_addresses(struct front *front, uint32_t index, uint64_t desc, uint64_t avail, uint64_t used)
-{
-	struct vhost_vring_addr address = {
-		.index = index,
-		.desc_user_addr = desc,
-		.avail_user_addr = avail,
-		.used_user_addr = used,
-	};
-
-	return front_request(front, VHOST_USER_SET_VRING_ADDR, &address, sizeof(address), NULL, 0);
 }
 
 static void ring_areas_lie_aligned_in_one_region(void **)
@@ -589,6 +732,11 @@ int main(void)
 		cmocka_unit_test(the_no_descriptor_flag_has_to_be_true),
 		cmocka_unit_test(a_ring_starts_with_the_kick_message_and_without_a_kick),
 		cmocka_unit_test(the_owner_learns_of_kick_descriptors),
+		cmocka_unit_test(kicks_come_through_any_kind_of_descriptor),
+		cmocka_unit_test(calls_go_through_any_kind_of_descriptor),
+		cmocka_unit_test(descriptors_that_may_block_are_refused),
+		cmocka_unit_test(a_ring_without_kicks_is_silent),
+		cmocka_unit_test(a_queue_that_cannot_go_on_is_counted_no_more),
 		cmocka_unit_test(started_and_enabled_are_independent),
 		cmocka_unit_test(without_protocol_features_all_rings_are_enabled),
 		cmocka_unit_test(pairs_are_used_from_the_first_on_without_a_gap),
