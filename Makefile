@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A thin front of meson and ninja: each target installs what it lacks, configures and builds.
 BUILD ?= build
-# The Python that Debian's packages (pytest, scapy) belong to; another may come first in PATH.
+# The Python that Debian's packages (pytest) belong to; another may come first in PATH.
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 

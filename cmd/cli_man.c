@@ -56,7 +56,7 @@ static void print_setting(const struct setting *setting)
 	if (setting->vhost != setting->tap)
 		(void)printf(" Only for kind %s.", setting->vhost ? "vhost" : "tap");
 	if (setting->live)
-		(void)printf(" Can be changed on a running port.");
+		(void)printf(" Can be changed while it runs.");
 	(void)puts("\n");
 }
 

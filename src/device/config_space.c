@@ -16,6 +16,17 @@ static const uint8_t always[] = {
 	VL_F_CTRL_MAC_ADDR, VL_F_CTRL_VLAN,  VL_F_GUEST_ANNOUNCE, VL_F_CTRL_GUEST_OFFLOADS,
 };
 
+/* What stands on the control queue. */
+static const uint8_t control[] = {
+	VL_F_CTRL_VQ,
+	VL_F_CTRL_RX,
+	VL_F_CTRL_RX_EXTRA,
+	VL_F_CTRL_MAC_ADDR,
+	VL_F_CTRL_VLAN,
+	VL_F_CTRL_GUEST_OFFLOADS,
+	VL_F_GUEST_ANNOUNCE,
+};
+
 static bool has_mac(const struct vl_device_config *config)
 {
 	static const uint8_t none[6];
@@ -35,6 +46,12 @@ struct vl_features device_supported_features(const struct vl_device_config *conf
 		vl_features_add(&features, VL_F_MTU);
 	if (has_mac(config))
 		vl_features_add(&features, VL_F_MAC);
+	/* The control queue is the one behind all pairs: a vhost-user message must be able to name
+	 * it, or a driver would wait for it for ever. */
+	if (2 * config->queue_pairs >= DEVICE_QUEUES_MAX) {
+		for (unsigned i = 0; i < sizeof(control) / sizeof(control[0]); i++)
+			vl_features_remove(&features, control[i]);
+	}
 	for (unsigned i = 0; i < VL_FEATURE_COUNT / 64; i++)
 		features.word[i] &= ~config->withheld.word[i];
 	return features;

@@ -234,20 +234,25 @@ static int stop_vring(void *context, unsigned index, uint32_t *base)
 	return 0;
 }
 
-/* A pipe opened again, so that its mode is ours alone; as a reader, too, it raises no SIGPIPE. */
-static int reopen_pipe(int fd)
-{
-	char path[32];
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-}
-
 static int make_nonblocking(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 
 	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : 0;
+}
+
+/* A pipe opened again, so that its mode is ours alone; as a reader, too, it raises no SIGPIPE.
+ * Another user's pipe cannot be opened without the right to: it is used as it is. */
+static int adopt_pipe(int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int own = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (own < 0)
+		return make_nonblocking(fd) == 0 ? fd : -1;
+	close(fd);
+	return own;
 }
 
 /*
@@ -264,12 +269,12 @@ static int adopt_signal_fd(struct vl_device *device, int *fd)
 		return 0;
 	mode_t kind = fstat(taken, &status) < 0 ? S_IFREG : status.st_mode & S_IFMT;
 	if (kind == S_IFIFO)
-		adopted = reopen_pipe(taken);
+		adopted = adopt_pipe(taken);
 	else if (kind == S_IFSOCK)
 		adopted = taken | SIGNAL_SOCKET;
 	else if (kind == 0 && make_nonblocking(taken) == 0)
 		adopted = taken;
-	if (adopted < 0 || kind == S_IFIFO)
+	if (adopted < 0)
 		close(taken);
 	*fd = adopted;
 	if (adopted >= 0)

@@ -100,6 +100,17 @@ def test_settings_are_changed_on_a_live_port(switch):
     assert str(settings["vlan"]) == "10" and str(settings["storm-limit"]) == "500"
 
 
+def test_addresses_of_another_port_are_refused_and_none_is_taken(switch, stack):
+    """The first of two addresses is free: it must not stay locked when the second is refused."""
+    free, taken = "02:00:00:00:00:01", "02:00:00:00:00:02"
+    switch.add_vhost("a", mac=taken, mac_lock="yes")
+    switch.add_vhost("b")
+    fails(
+        switch.cli("port", "set", "b", f"mac={free},{taken}", "mac-lock=yes"), REFUSED, taken
+    )
+    assert [entry["mac"] for entry in switch.macs()] == [taken]
+
+
 def test_setting_that_cannot_change_live_is_refused_and_the_rest_too(switch):
     switch.add_vhost("vm1")
     fails(

@@ -68,6 +68,19 @@ def test_ring_starts_with_its_message_not_with_a_kick(switch, witness, driver, s
     witness.expect(frame)
 
 
+def test_ring_without_a_kick_descriptor_is_looked_at_while_all_sleeps(
+    switch, witness, driver, seeded
+):
+    base = stop(driver, driver.tx)
+    driver.tx.set_up(driver.front_end, base)
+    driver.front_end.send(Msg.SET_VRING_KICK, u64(vu.TX | vu.NO_FD))
+    driver.front_end.ask_u64(Msg.GET_FEATURES)  # it was handled by now
+    for _ in range(3):
+        frame = frames.plain(seeded, 100, BROADCAST, OWN)
+        driver.send_frame(frame)
+        witness.expect(frame)
+
+
 def stop(driver, ring):
     answer = driver.front_end.ask(Msg.GET_VRING_BASE, vring_state(ring.index, 0))
     index, base = struct.unpack("=II", answer)
@@ -101,6 +114,13 @@ def test_status_is_kept_and_given_back(switch, stack):
         for status in (1, 3, 11, 15):
             assert front_end.status_of(Msg.SET_STATUS, u64(status)) == 0
             assert front_end.ask_u64(Msg.GET_STATUS) == status
+
+
+@pytest.mark.parametrize("queues", (127, 128))
+def test_control_queue_is_offered_only_where_a_message_can_name_it(switch, queues):
+    with vu.FrontEnd(switch.add_vhost("vm", queues=queues)) as front_end:
+        offered = front_end.ask_u64(Msg.GET_FEATURES)
+        assert bool(offered & 1 << 17) == (2 * queues < 256)  # CTRL_VQ
 
 
 def test_mtu_that_is_too_small_is_refused(switch):

@@ -273,6 +273,48 @@ def test_frames_of_a_vlan_that_a_port_does_not_carry_are_counted(
     assert frame not in b.pending()
 
 
+def tagged_twice(frame, outer, inner):
+    tags = b"\x81\x00" + outer.to_bytes(2, "big") + b"\x81\x00" + inner.to_bytes(2, "big")
+    return frame[:12] + tags + frame[12:]
+
+
+def test_priority_tag_gets_the_vlan_of_its_port(tap_hosts, raw, seeded):
+    access, trunk = map(raw, tap_hosts(2, {0: {"vlan": 10}, 1: {"trunk": "10"}}))
+    frame = frames.plain(seeded, 80, BROADCAST, unknown_mac(1), vlan=0xA000)
+    access.send(frame)
+    trunk.expect(frame[:14] + b"\xa0\x0a" + frame[16:])
+
+
+@pytest.mark.parametrize(
+    "sender, outer, loser",
+    [({"vlan": 10}, 0, "h0"), ({"trunk": "10"}, 10, "h1")],
+    ids=["below-a-priority-tag", "below-the-native-vlan"],
+)
+def test_a_tag_below_a_tag_does_not_choose_the_vlan(
+    tap_hosts, raw, seeded, switch, sender, outer, loser
+):
+    hosts = tap_hosts(2, {0: sender, 1: {"vlan": 10, "trunk": "20"}})
+    attacker, victim = map(raw, hosts)
+    frame = frames.plain(seeded, 80, BROADCAST, unknown_mac(1))
+    before = switch.drops(loser, "vlan")
+    attacker.send(tagged_twice(frame, outer, 20))
+    if loser == "h0":
+        until(lambda: switch.drops("h0", "vlan") == before + 1, "a counted drop")
+    else:  # a flood leaves out ports that may not have the frame
+        until(lambda: switch.drops("h0", "no_destination") >= 1, "a counted drop")
+    assert not [got for got in victim.pending() if frame[12:] in got]
+
+
+def test_max_frame_is_that_of_the_frame_as_it_leaves(tap_hosts, raw, seeded, switch):
+    hosts = tap_hosts(2, {0: {"vlan": 10}, 1: {"trunk": "10", "max-frame": 1514}})
+    access, trunk = map(raw, hosts)
+    fits = frames.plain(seeded, 1510, BROADCAST, unknown_mac(1))
+    access.send(fits)
+    trunk.expect(fits[:12] + b"\x81\x00\x00\x0a" + fits[12:])
+    access.send(frames.plain(seeded, 1511, BROADCAST, unknown_mac(1)))
+    until(lambda: switch.drops("h1", "too_large") == 1, "a counted drop")
+
+
 def test_addresses_are_learnt_per_vlan(tap_hosts, raw, seeded, switch):
     hosts = tap_hosts(3, {0: {"trunk": "all"}, 1: {"vlan": 10}, 2: {"vlan": 20}})
     _, ten, twenty = map(raw, hosts)

@@ -2,7 +2,6 @@
 /* The control queue, as a User Mode Linux guest uses it: commands, their status, and what the
  * device does differently afterwards. */
 #include <linux/virtio_net.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>

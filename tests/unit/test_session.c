@@ -328,6 +328,76 @@ static void a_handshake_may_come_at_once(void **)
 	front_close(&front);
 }
 
+/* A new session, a message of its smallest form in pieces of `piece` bytes, and what came of it. */
+static int ask_in_pieces(
+	struct front *front,
+	uint32_t request,
+	unsigned fd_count,
+	size_t piece,
+	struct vhost_message *reply
+)
+{
+	struct vhost_message message = {
+		.header =
+			{
+				request,
+				VHOST_VERSION | VHOST_FLAG_NEED_REPLY,
+				vhost_request_format(request)->size_min,
+			},
+	};
+	const int fd = front->guest.regions[0].fd;
+	uint8_t bytes[sizeof(message)];
+	size_t size = flatten(&message, bytes);
+	int result = 0;
+
+	start_afresh(front);
+	negotiate_acks(front);
+	for (size_t at = 0; at < size && result == 0; at += piece) {
+		assert_false(front_reply(front, reply));
+		send_bytes(
+			front->socket,
+			bytes + at,
+			piece < size - at ? piece : size - at,
+			&fd,
+			at == 0 ? fd_count : 0
+		);
+		result = process(front);
+	}
+	memset(reply, 0, sizeof(*reply));
+	(void)front_reply(front, reply);
+	return result;
+}
+
+static void any_message_may_come_in_pieces(void **)
+{
+	static const size_t pieces[] = {1, 5, 11, 12, 13};
+	struct vhost_message whole, other;
+	struct front front;
+
+	front_attach(&front, &one_pair);
+	for (uint32_t request = 1; request < VHOST_REQUEST_COUNT; request++) {
+		const struct vhost_request_format *format = vhost_request_format(request);
+
+		for (unsigned fds = 0; fds < 2 && fds <= format->fds_max; fds++) {
+			int result = ask_in_pieces(&front, request, fds, 65536, &whole);
+			unsigned descriptors = open_descriptors();
+
+			for (unsigned i = 0; i < COUNT_OF(pieces); i++) {
+				assert_int_equal(
+					ask_in_pieces(&front, request, fds, pieces[i], &other),
+					result
+				);
+				assert_memory_equal(&other.header, &whole.header, 12);
+				assert_memory_equal(
+					&other.payload, &whole.payload, whole.header.size
+				);
+				assert_int_equal(open_descriptors(), descriptors);
+			}
+		}
+	}
+	front_close(&front);
+}
+
 /* Send the first `total` bytes of a handshake; false: it has no more. */
 static bool send_part(struct front *front, const struct handshake *handshake, size_t total)
 {
@@ -671,6 +741,7 @@ int main(void)
 		cmocka_unit_test(messages_of_another_version_end_the_session),
 		cmocka_unit_test(a_handshake_may_come_byte_by_byte),
 		cmocka_unit_test(a_handshake_may_come_at_once),
+		cmocka_unit_test(any_message_may_come_in_pieces),
 		cmocka_unit_test(a_peer_may_go_after_any_byte),
 		cmocka_unit_test(a_device_may_go_after_any_byte),
 		cmocka_unit_test(replies_have_the_specified_size_and_no_noise),
