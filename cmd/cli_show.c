@@ -108,14 +108,16 @@ static const char *queue_state(const json_t *queue)
 }
 
 /* Directions are the driver's words: what it receives, the switch transmits. */
-static const char *queue_role(const json_t *queue)
+static const char *queue_role(const json_t *queue, json_int_t pairs)
 {
 	if (strcmp(json_text(queue, "layout"), "tap") == 0)
 		return "both";
+	if (json_number(queue, "index") == 2 * pairs)
+		return "control";
 	return json_number(queue, "index") % 2 == 0 ? "receive" : "transmit";
 }
 
-static void print_queues(const json_t *queues)
+static void print_queues(const json_t *queues, json_int_t pairs)
 {
 	struct cli_table *table;
 	const json_t *queue;
@@ -133,7 +135,7 @@ static void print_queues(const json_t *queues)
 		const json_t *worker = json_object_get(queue, "worker");
 
 		cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(queue, "index"));
-		cli_table_add(table, "%s", queue_role(queue));
+		cli_table_add(table, "%s", queue_role(queue, pairs));
 		cli_table_add(table, "%s", queue_state(queue));
 		cli_table_add(table, "%s", json_text(queue, "layout"));
 		for (size_t n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++)
@@ -213,7 +215,10 @@ static void print_port(const json_t *port)
 	print_names("features", json_object_get(port, "features"));
 	print_names("vhost-user protocol features", json_object_get(port, "protocol_features"));
 	print_memory(json_object_get(port, "memory"));
-	print_queues(json_object_get(port, "queues"));
+	print_queues(
+		json_object_get(port, "queues"),
+		json_number(json_object_get(port, "settings"), "queues")
+	);
 	cli_print_counters(port);
 }
 
