@@ -53,7 +53,7 @@ uint32_t frame_flow_hash(const struct vl_frame *frame);
 
 /*
  * Check the virtio-net header against the frame (VIRTIO 1.3, 5.1.6.2) and clear what a sender has
- * no business to say. `need` gets the VL_NEED_* bits of what a receiver must be able to take.
+ * no business to say. `need` gets the NEED_* bits of what a receiver must be able to take.
  * Returns false if the header contradicts the frame: the frame must be dropped.
  */
 enum {
