@@ -296,9 +296,11 @@ static int set_vring_kick(void *context, unsigned index, int fd)
 	/* "Ring states": this message starts the ring, whether the descriptor is readable or not.
 	 */
 	device->queues[index].started = true;
-	if (device_live(device, index) != NULL)
-		return 0;
-	return device_publish(device, index);
+	if (device_live(device, index) == NULL)
+		return device_publish(device, index);
+	/* Its users may wait on the descriptor that was there, and now there may be none. */
+	device_queue_changed(device, index);
+	return 0;
 }
 
 /* Replace a descriptor that the data path may be writing to just now. */

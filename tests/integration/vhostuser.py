@@ -6,6 +6,7 @@ and rings. Without being told otherwise it behaves.
 """
 
 import contextlib
+import ctypes
 import enum
 import mmap
 import os
@@ -205,6 +206,11 @@ class FrontEnd:
         self.close()
 
 
+def store_u16(region, offset, value):
+    """One store, as drivers do: struct.pack_into() writes zeros first, which a device may see."""
+    ctypes.c_uint16.from_buffer(region.bytes, offset).value = value & 0xFFFF
+
+
 class Ring:
     """A split virtqueue; its three parts lie from `offset` of the region on."""
 
@@ -248,7 +254,7 @@ class Ring:
         self.publish(self.avail_index)
 
     def publish(self, avail_index):
-        struct.pack_into("=H", self.region.bytes, self.avail + 2, avail_index & 0xFFFF)
+        store_u16(self.region, self.avail + 2, avail_index)
         os.eventfd_write(self.kick, 1)
 
     def used_index(self):
@@ -285,7 +291,7 @@ class PackedRing:
         at = self.table + 16 * slot
         identifier = slot if identifier is None else identifier
         struct.pack_into("=QIH", self.region.bytes, at, address, length, identifier)
-        struct.pack_into("=H", self.region.bytes, at + 14, flags | D_AVAIL)
+        store_u16(self.region, at + 14, flags | D_AVAIL)
 
     def offer(self):
         os.eventfd_write(self.kick, 1)

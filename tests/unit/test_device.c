@@ -432,6 +432,23 @@ static void a_sleeper_is_kicked(void **state)
 	front_close(&front);
 }
 
+/* Whoever sleeps on a kick descriptor has to hear that it is gone: nobody will ever signal it. */
+static void a_kick_that_is_taken_away_is_told(void **state)
+{
+	struct front front;
+
+	open_with(&front, *state, 0);
+	assert_true(vl_device_sleep(front.device, 0));
+	assert_false(vl_device_is_silent(front.device, 0));
+	unsigned before = front.callbacks.changed;
+	assert_int_equal(
+		front_request_fd(&front, VHOST_USER_SET_VRING_KICK, TX | VHOST_VRING_NO_FD, -1), 0
+	);
+	assert_true(front.callbacks.changed > before);
+	assert_true(vl_device_is_silent(front.device, 0));
+	front_close(&front);
+}
+
 static void a_kick_is_cleared_and_counted(void **state)
 {
 	uint64_t value;
@@ -506,6 +523,7 @@ static const struct variant_test device_tests[] = {
 	VARIANT_TEST(a_borrow_gives_at_most_what_was_asked_for),
 	VARIANT_TEST(a_driver_in_wait_is_called_when_frames_are_given_back),
 	VARIANT_TEST(a_sleeper_is_kicked),
+	VARIANT_TEST(a_kick_that_is_taken_away_is_told),
 	VARIANT_TEST(a_kick_is_cleared_and_counted),
 	VARIANT_TEST(a_disabled_transmit_queue_discards_and_counts),
 	VARIANT_TEST(a_disabled_receive_queue_takes_nothing),
