@@ -66,7 +66,8 @@ struct vl_device_config {
 
 /* ---- control ---- */
 
-/* -EINVAL: a number is out of range; -ENOMEM. */
+/* -EINVAL: a number is out of range, or the environment's VIRTLANE_ISA is none of v2, v3, v4,
+ * portable; -ENOTSUP: it names what this processor does not have; -ENOMEM. */
 int vl_device_create(const struct vl_device_config *config, struct vl_device **out);
 /* Detaches first. NULL is fine. */
 void vl_device_destroy(struct vl_device *device);

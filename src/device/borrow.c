@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* From the driver: borrowing the frames on a transmit queue, and giving them back. */
+/*
+ * From the driver: borrowing the frames on a transmit queue, and giving them back. Compiled once
+ * for each processor level (ring/isa.h).
+ */
 #include <errno.h>
 #include <string.h>
 
 #include "device/device.h"
 #include "net/spans.h"
+
+#define device_borrow ISA_NAME(device_borrow)
+#define device_give_back ISA_NAME(device_give_back)
 
 enum {
 	WALK_MAX = 2048, /* descriptors a burst looks at, give or take a chain */
@@ -21,7 +27,7 @@ static inline void fetch_head(
 {
 	struct span_cursor cursor = {spans, span_count};
 
-	memset(&frame->header, 0, sizeof(frame->header));
+	frame->header = (struct vl_net_header){0};
 	frame->head = frame->bytes;
 	frame->head_size = 0;
 	frame->tail = NULL;
@@ -29,11 +35,11 @@ static inline void fetch_head(
 	frame->size = 0;
 	if (size <= queue->header_size)
 		return;
-	spans_get(&cursor, &frame->header, queue->header_size);
+	spans_get_header(&cursor, &frame->header, queue->header_size);
 	size -= queue->header_size;
 	frame->size = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
 	frame->head_size = size < VL_HEAD_MAX ? (uint16_t)size : VL_HEAD_MAX;
-	spans_get(&cursor, frame->head, frame->head_size);
+	spans_get_head(&cursor, frame->head, frame->head_size);
 	frame->tail = cursor.span;
 	frame->tail_count = (uint16_t)cursor.count;
 }
@@ -50,21 +56,61 @@ static inline void prefetch_head(const struct iovec *spans, uint32_t count)
 		__builtin_prefetch((const uint8_t *)spans[0].iov_base + 64);
 }
 
-/*
- * First all chains are parsed and their first lines asked for, then all heads are fetched: the
- * loads of a burst overlap instead of waiting for each other.
- */
-static inline int
-take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const bool packed)
+/* The heads of plain chains; each has at most one piece of tail, kept in `tails`. */
+static inline void fetch_plain(
+	struct vl_frame *frames,
+	const struct ring_plain *chains,
+	uint32_t count,
+	struct iovec *tails,
+	const size_t header_size
+)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ring_plain *chain = &chains[i];
+		struct vl_frame *frame = &frames[i];
+		uint32_t size = chain->size, head_size = size < VL_HEAD_MAX ? size : VL_HEAD_MAX;
+
+		frame->header.num_buffers = 0;
+		memcpy(&frame->header, chain->header, header_size);
+		bytes_copy_head(frame->bytes, chain->data, head_size);
+		frame->head = frame->bytes;
+		frame->head_size = (uint16_t)head_size;
+		frame->size = size;
+		tails[i].iov_base = chain->data + head_size;
+		tails[i].iov_len = size - head_size;
+		frame->tail = &tails[i];
+		frame->tail_count = size > head_size;
+	}
+}
+
+/* First all chains are parsed and their first lines asked for, then all heads are fetched: the
+ * loads of a burst overlap instead of waiting for each other. */
+static inline unsigned
+take_plain(struct queue *queue, struct vl_frame *frames, unsigned max, const bool packed)
+{
+	struct ring_plain chains[VL_BURST_MAX];
+	uint32_t n = ring_take_plain(&queue->ring, packed, false, queue->header_size, chains, max);
+
+	for (uint32_t i = 0; i < n; i++)
+		__builtin_prefetch(chains[i].data);
+	if (queue->header_size == 12)
+		fetch_plain(frames, chains, n, queue->spans, 12);
+	else
+		fetch_plain(frames, chains, n, queue->spans, 10);
+	return n;
+}
+
+/* The same for chains of any shape; `used` spans are taken already. */
+static inline unsigned take_any(
+	struct queue *queue, struct vl_frame *frames, unsigned max, uint32_t used, const bool packed
+)
 {
 	struct {
 		uint32_t first, count;
 		uint64_t size;
 	} chains[VL_BURST_MAX];
-	uint32_t used = 0;
 	unsigned n = 0;
 
-	queue->ring.walked = 0;
 	while (n < max && queue->span_capacity - used >= queue->span_chain_max
 	       && queue->ring.walked < WALK_MAX) {
 		struct ring_chain chain;
@@ -89,6 +135,17 @@ take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const boo
 			chains[i].count,
 			chains[i].size
 		);
+	return n;
+}
+
+static inline int
+take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const bool packed)
+{
+	queue->ring.walked = 0;
+	unsigned n = take_plain(queue, frames, max, packed);
+
+	if (n < max)
+		n += take_any(queue, frames + n, max - n, n, packed);
 	if (n > 0)
 		ring_notify_off(&queue->ring, packed);
 	return (int)n;
@@ -106,7 +163,7 @@ static void discard(struct queue *queue, const struct vl_frame *frames, unsigned
 	queue_call(queue);
 }
 
-int vl_device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *frames, unsigned max)
+int device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *frames, unsigned max)
 {
 	struct queue *queue = device_data_queue(device, pair, false);
 
@@ -133,7 +190,7 @@ int vl_device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *f
 	return n;
 }
 
-void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count)
+void device_give_back(struct vl_device *device, unsigned pair, unsigned count)
 {
 	struct queue *queue = device_data_queue(device, pair, false);
 
@@ -143,40 +200,4 @@ void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count
 		count = queue->ring.held_count;
 	ring_publish(&queue->ring, queue->ring.packed, count);
 	queue_call(queue);
-}
-
-void vl_device_discarded(
-	const struct vl_device *device, unsigned pair, uint64_t *frames, uint64_t *bytes
-)
-{
-	const struct queue_counters *counters = &device->queues[2 * pair + 1].counters;
-
-	*frames = atomic_load_explicit(&counters->discarded_frames, memory_order_relaxed);
-	*bytes = atomic_load_explicit(&counters->discarded_bytes, memory_order_relaxed);
-}
-
-bool vl_device_sleep(struct vl_device *device, unsigned pair)
-{
-	struct queue *queue = device_data_queue(device, pair, false);
-
-	if (queue == NULL
-	    || atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
-		return true;
-	return !ring_notify_on(&queue->ring, queue->ring.packed);
-}
-
-bool vl_device_is_silent(const struct vl_device *device, unsigned pair)
-{
-	struct virtqueue *vq = &((struct vl_device *)device)->queues[2 * pair + 1];
-
-	return device_data_queue(device, pair, false) != NULL
-	       && atomic_load_explicit(&vq->kick_fd, memory_order_relaxed) < 0;
-}
-
-void vl_device_kicked(struct vl_device *device, unsigned pair)
-{
-	struct virtqueue *vq = &device->queues[2 * pair + 1];
-
-	counter_add(&vq->counters.kicks, 1);
-	queue_drain_kick(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
 }

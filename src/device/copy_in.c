@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* To the driver: copying frames into the buffers of a receive queue. */
+/*
+ * To the driver: copying frames into the buffers of a receive queue. Compiled once for each
+ * processor level (ring/isa.h).
+ */
 #include <string.h>
 
 #include "device/device.h"
 #include "net/frame.h"
 #include "net/spans.h"
+
+#define device_copy_in ISA_NAME(device_copy_in)
+#define device_flush ISA_NAME(device_flush)
 
 /* Buffers that were taken for one frame. */
 struct plan {
@@ -72,28 +78,9 @@ static inline int take_buffers(
 	return 1;
 }
 
-static inline void copy_frame(const struct queue *queue, const struct plan *plan)
+/* The same bytes, with the sum written over its place on the way. */
+static void copy_with_sum(struct span_cursor *to, const struct vl_frame *frame, uint16_t sum)
 {
-	const struct vl_frame *frame = plan->frame;
-	struct span_cursor to = {queue->spans + plan->span_first, plan->span_count};
-	struct vl_net_header header = frame->header;
-	uint16_t sum = 0;
-
-	header.num_buffers = plan->chains;
-	if (plan->checksum) {
-		sum = frame_checksum(frame);
-		header.flags = 0;
-		header.csum_start = 0;
-		header.csum_offset = 0;
-	}
-	spans_put(&to, &header, queue->header_size);
-	if (!plan->checksum) {
-		spans_put(&to, frame->head, frame->head_size);
-		for (uint32_t i = 0; i < frame->tail_count; i++)
-			spans_put(&to, frame->tail[i].iov_base, frame->tail[i].iov_len);
-		return;
-	}
-	/* The same bytes, with the sum written over its place on the way. */
 	uint32_t at = (uint32_t)frame->header.csum_start + frame->header.csum_offset;
 	uint8_t sum_bytes[2];
 	uint32_t offset = 0;
@@ -111,12 +98,35 @@ static inline void copy_frame(const struct queue *queue, const struct plan *plan
 				piece = 1;
 			else if (offset < at && offset + size > at)
 				piece = at - offset;
-			spans_put(&to, inside ? &sum_bytes[offset - at] : from, piece);
+			spans_put(to, inside ? &sum_bytes[offset - at] : from, piece);
 			offset += piece;
 			from += piece;
 			size -= piece;
 		}
 	}
+}
+
+static inline void copy_frame(const struct queue *queue, const struct plan *plan)
+{
+	const struct vl_frame *frame = plan->frame;
+	struct span_cursor to = {queue->spans + plan->span_first, plan->span_count};
+	struct vl_net_header header = frame->header;
+
+	header.num_buffers = plan->chains;
+	if (plan->checksum) {
+		uint16_t sum = frame_checksum(frame);
+
+		header.flags = 0;
+		header.csum_start = 0;
+		header.csum_offset = 0;
+		spans_put(&to, &header, queue->header_size);
+		copy_with_sum(&to, frame, sum);
+		return;
+	}
+	spans_put(&to, &header, queue->header_size);
+	spans_put(&to, frame->head, frame->head_size);
+	for (uint32_t i = 0; i < frame->tail_count; i++)
+		spans_put(&to, frame->tail[i].iov_base, frame->tail[i].iov_len);
 }
 
 static inline bool
@@ -126,7 +136,10 @@ accept_frame(const struct vl_device *device, struct plan *plan, enum vl_delivery
 		atomic_load_explicit(&((struct vl_device *)device)->filter, memory_order_acquire);
 	uint32_t accepts =
 		atomic_load_explicit(&((struct vl_device *)device)->accepts, memory_order_relaxed);
-	uint32_t missing = frame_needs(&plan->frame->header) & ~accepts;
+	uint32_t missing = 0;
+
+	if ((plan->frame->header.flags | plan->frame->header.gso_type) != 0)
+		missing = frame_needs(&plan->frame->header) & ~accepts;
 
 	/* A sum can be filled in; a large frame's segments need one each. */
 	plan->checksum = missing == NEED_CSUM && plan->frame->header.gso_type == VL_GSO_NONE;
@@ -142,9 +155,76 @@ accept_frame(const struct vl_device *device, struct plan *plan, enum vl_delivery
 	return true;
 }
 
-/* First buffers are taken for all frames, then all are copied: parsing of the ring does not wait
- * for payload. Returns how many frames were dealt with. */
-static inline unsigned copy_burst(
+/* ---- plain frames into plain buffers ---- */
+
+/* Whether a frame goes as it is: nothing is asked of the driver, nothing has to be computed. */
+static inline bool is_plain(const struct vl_frame *frame)
+{
+	return (frame->header.flags | frame->header.gso_type) == 0 && frame->tail_count <= 1
+	       && frame->head_size <= VL_HEAD_MAX;
+}
+
+/* Into one buffer that is large enough. */
+static inline void
+put_plain(const struct vl_frame *frame, const struct ring_plain *to, const size_t header_size)
+{
+	struct vl_net_header header = frame->header;
+
+	header.num_buffers = 1;
+	header_put(to->header, &header, header_size);
+	bytes_copy_head(to->data, frame->head, frame->head_size);
+	if (frame->tail_count > 0)
+		bytes_copy(
+			to->data + frame->head_size,
+			frame->tail->iov_base,
+			frame->size - frame->head_size
+		);
+}
+
+/*
+ * The first frames of a burst, as far as they and the buffers for them are plain; the rest is for
+ * copy_any(). First all buffers are taken, then all is copied: parsing of the ring does not wait
+ * for payload. Returns how many frames were delivered.
+ */
+static inline unsigned copy_plain(
+	const struct vl_device *device,
+	struct queue *queue,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	enum vl_delivery *results,
+	const bool packed
+)
+{
+	struct ring *ring = &queue->ring;
+	struct ring_plain buffers[VL_BURST_MAX];
+	uint32_t held = ring->held_count, n = 0;
+
+	if (atomic_load_explicit(&((struct vl_device *)device)->filter, memory_order_relaxed)
+	    != NULL)
+		return 0;
+	while (n < count && is_plain(frames[n]))
+		n++;
+	uint32_t taken = ring_take_plain(ring, packed, true, queue->header_size, buffers, n);
+	for (n = 0; n < taken && frames[n]->size <= buffers[n].size; n++) {
+		ring_held_at(ring, held + n)->written = queue->header_size + frames[n]->size;
+		__builtin_prefetch(buffers[n].data, 1);
+		results[n] = VL_DELIVERED;
+	}
+	/* A frame that needs several buffers, or has none large enough. */
+	if (n < taken)
+		ring_untake(ring, packed, taken - n);
+	for (uint32_t i = 0; i < n; i++) {
+		if (queue->header_size == 12)
+			put_plain(frames[i], &buffers[i], 12);
+		else
+			put_plain(frames[i], &buffers[i], 10);
+	}
+	return n;
+}
+
+/* ---- frames and buffers of any shape ---- */
+
+static inline unsigned copy_any(
 	const struct vl_device *device,
 	struct queue *queue,
 	const struct vl_frame *const *frames,
@@ -183,7 +263,25 @@ static inline unsigned copy_burst(
 	return done;
 }
 
-unsigned vl_device_copy_in(
+static inline unsigned copy_burst(
+	const struct vl_device *device,
+	struct queue *queue,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	enum vl_delivery *results,
+	const bool packed
+)
+{
+	unsigned done = copy_plain(device, queue, frames, count, results, packed);
+
+	if (done < count)
+		done += copy_any(
+			device, queue, frames + done, count - done, results + done, packed
+		);
+	return done;
+}
+
+unsigned device_copy_in(
 	struct vl_device *device,
 	unsigned pair,
 	const struct vl_frame *const *frames,
@@ -209,7 +307,7 @@ unsigned vl_device_copy_in(
 	return done;
 }
 
-void vl_device_flush(struct vl_device *device, unsigned pair)
+void device_flush(struct vl_device *device, unsigned pair)
 {
 	struct queue *queue = device_data_queue(device, pair, true);
 

@@ -422,12 +422,16 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	if (config->size != sizeof(*config) || config->queue_pairs == 0
 	    || config->queue_pairs > VL_QUEUE_PAIRS_MAX)
 		return -EINVAL;
+	int isa = isa_choose(NULL);
+	if (isa < 0)
+		return isa;
 	unsigned count = 2 * config->queue_pairs + 1;
 	if (count > DEVICE_QUEUES_MAX)
 		count = DEVICE_QUEUES_MAX;
 	struct vl_device *device = calloc(1, sizeof(*device) + count * sizeof(device->queues[0]));
 	if (device == NULL)
 		return -ENOMEM;
+	device->ops = &device_ops[isa];
 	device->config = *config;
 	device->queue_count = count;
 	device->mtu = config->mtu;

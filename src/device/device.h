@@ -18,6 +18,7 @@
 
 #include "device/queue.h"
 #include "memory/memory.h"
+#include "ring/isa.h"
 #include "vhost/backend.h"
 #include "virtlane/device.h"
 
@@ -57,7 +58,33 @@ struct virtqueue {
 	_Atomic(struct queue *) live;
 };
 
+/* The data calls, compiled for a processor level: see virtlane/device.h. */
+struct device_ops {
+	int (*borrow)(struct vl_device *, unsigned pair, struct vl_frame *, unsigned max);
+	void (*give_back)(struct vl_device *, unsigned pair, unsigned count);
+	unsigned (*copy_in
+	)(struct vl_device *,
+	  unsigned pair,
+	  const struct vl_frame *const *,
+	  unsigned count,
+	  enum vl_delivery *);
+	void (*flush)(struct vl_device *, unsigned pair);
+};
+#define DEVICE_OPS_OF(level)                                                                                                        \
+	int device_borrow_##level(struct vl_device *, unsigned, struct vl_frame *, unsigned);                                       \
+	void device_give_back_##level(struct vl_device *, unsigned, unsigned);                                                      \
+	unsigned                                                                                                                    \
+		device_copy_in_##level(struct vl_device *, unsigned, const struct vl_frame *const *, unsigned, enum vl_delivery *); \
+	void device_flush_##level(struct vl_device *, unsigned);
+DEVICE_OPS_OF(v2)
+DEVICE_OPS_OF(v3)
+DEVICE_OPS_OF(v4)
+extern const struct device_ops device_ops[ISA_COUNT];
+
 struct vl_device {
+	/* constant */
+	const struct device_ops *ops;
+
 	/* control's */
 	struct vl_device_config config;
 	struct vl_features offered, features;

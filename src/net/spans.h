@@ -22,15 +22,64 @@ static inline void spans_advance(struct span_cursor *cursor, size_t size)
 	}
 }
 
-/* memcpy(), inline for the sizes that nearly every frame has: a header and a full head. */
-static inline void spans_copy(void *to, const void *from, size_t size)
+/*
+ * memcpy() for what comes at a frame's head: up to 64 bytes, most often just that. Two overlapping
+ * pieces cover any size between the one and the double of them.
+ */
+static inline void bytes_copy_head(void *to, const void *from, size_t size)
 {
-	if (size == 64)
-		memcpy(to, from, 64);
-	else if (size == 12)
-		memcpy(to, from, 12);
-	else
-		memcpy(to, from, size);
+	uint8_t *out = to;
+	const uint8_t *in = from;
+
+	if (size == 64) {
+		memcpy(out, in, 64);
+	} else if (size >= 32 && size < 64) {
+		uint8_t first[32], last[32];
+
+		memcpy(first, in, 32);
+		memcpy(last, in + size - 32, 32);
+		memcpy(out, first, 32);
+		memcpy(out + size - 32, last, 32);
+	} else {
+		memcpy(out, in, size);
+	}
+}
+
+/* memcpy() for the rest of a frame; inline for what is shorter than the call is dear. */
+static inline void bytes_copy(void *to, const void *from, size_t size)
+{
+	uint8_t *out = to;
+	const uint8_t *in = from;
+	size_t done = 0;
+
+	if (size < 64 || size > 512) {
+		memcpy(out, in, size);
+		return;
+	}
+	for (; done + 64 <= size; done += 64)
+		memcpy(out + done, in + done, 64);
+	memcpy(out + size - 64, in + size - 64, 64);
+}
+
+/* A virtio-net header of 12 or 10 bytes, written only if another stands there: a line that the
+ * driver reads and nobody writes stays in both caches. */
+static inline void header_put(void *to, const void *header, size_t size)
+{
+	uint64_t low, low_there;
+	uint32_t high = 0, high_there = 0;
+
+	memcpy(&low, header, 8);
+	memcpy(&low_there, to, 8);
+	if (size == 12) {
+		memcpy(&high, (const uint8_t *)header + 8, 4);
+		memcpy(&high_there, (const uint8_t *)to + 8, 4);
+	} else {
+		memcpy(&high, (const uint8_t *)header + 8, 2);
+		memcpy(&high_there, (const uint8_t *)to + 8, 2);
+	}
+	if (low == low_there && high == high_there)
+		return;
+	memcpy(to, header, size == 12 ? 12 : 10);
 }
 
 /* Copy the next `size` bytes to `to`; the caller knows that there are as many (if there were fewer,
@@ -42,7 +91,7 @@ static inline void spans_get(struct span_cursor *cursor, void *to, size_t size)
 	while (size > 0 && cursor->count > 0) {
 		size_t piece = cursor->span->iov_len < size ? cursor->span->iov_len : size;
 
-		spans_copy(out, cursor->span->iov_base, piece);
+		memcpy(out, cursor->span->iov_base, piece);
 		spans_advance(cursor, piece);
 		out += piece;
 		size -= piece;
@@ -57,9 +106,30 @@ static inline void spans_put(struct span_cursor *cursor, const void *from, size_
 	while (size > 0 && cursor->count > 0) {
 		size_t piece = cursor->span->iov_len < size ? cursor->span->iov_len : size;
 
-		spans_copy(cursor->span->iov_base, in, piece);
+		memcpy(cursor->span->iov_base, in, piece);
 		spans_advance(cursor, piece);
 		in += piece;
 		size -= piece;
 	}
+}
+
+/* spans_get() of a virtio-net header, and of a head: nearly always in one piece. */
+static inline void spans_get_header(struct span_cursor *cursor, void *to, size_t size)
+{
+	if (cursor->span->iov_len < size) {
+		spans_get(cursor, to, size);
+		return;
+	}
+	memcpy(to, cursor->span->iov_base, size == 12 ? 12 : 10);
+	spans_advance(cursor, size);
+}
+
+static inline void spans_get_head(struct span_cursor *cursor, void *to, size_t size)
+{
+	if (cursor->span->iov_len < size) {
+		spans_get(cursor, to, size);
+		return;
+	}
+	bytes_copy_head(to, cursor->span->iov_base, size);
+	spans_advance(cursor, size);
 }

@@ -103,6 +103,48 @@ packed_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, ui
 	return ring_break(ring, "a chain is longer than the ring");
 }
 
+static inline uint32_t packed_take_plain(
+	struct ring *ring,
+	const struct memory_region *region,
+	const bool writable,
+	uint32_t header_size,
+	struct ring_plain *out,
+	uint32_t max
+)
+{
+	const struct memory_region where = *region;
+	uint32_t position = ring->held_first + ring->held_count, n = 0;
+	uint16_t slot = ring->next;
+	bool wrap = ring->next_wrap;
+
+	if (position >= ring->size)
+		position -= ring->size;
+	for (; n < max; n++) {
+		const struct vring_packed_desc *desc = &ring->packed_desc[slot];
+		uint16_t flags =
+			(wrap ? PACKED_AVAIL : PACKED_USED) | (writable ? VRING_DESC_F_WRITE : 0);
+
+		/* acquire: the descriptor's other fields before its flags */
+		if (__atomic_load_n(&desc->flags, __ATOMIC_ACQUIRE) != flags)
+			break;
+		uint64_t address = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED);
+		uint32_t size = __atomic_load_n(&desc->len, __ATOMIC_RELAXED);
+		uint8_t *header = ring_place(&where, address, size);
+
+		if (header == NULL || size <= header_size)
+			break;
+		out[n] = (struct ring_plain
+		){.header = header, .data = header + header_size, .size = size - header_size};
+		position = ring_hold_at(
+			ring, position, __atomic_load_n(&desc->id, __ATOMIC_RELAXED), 1
+		);
+		packed_advance(&slot, &wrap, ring->size, 1);
+	}
+	ring->next = slot;
+	ring->next_wrap = wrap;
+	return n;
+}
+
 static inline void packed_publish(struct ring *ring, uint32_t count)
 {
 	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];

@@ -39,6 +39,9 @@ struct ring_held {
 	uint32_t written; /* bytes, for the used element */
 };
 
+/* For fields that are loaded together: the struct's memory, seen as one word. */
+typedef uint64_t __attribute__((may_alias)) ring_word;
+
 struct ring {
 	/* control's: constant while published */
 	union {
@@ -124,6 +127,38 @@ static inline int ring_take(
 	struct iovec *spans,
 	uint32_t span_max
 );
+/*
+ * A chain of the shapes that nearly all have: one descriptor with header and data, or two, of which
+ * the first is just the header; each in the region used last.
+ */
+struct ring_plain {
+	uint8_t *header, *data;
+	uint32_t size; /* bytes at data, at least 1 */
+};
+/*
+ * Take as many plain chains as are next, at most `max`. What comes behind them, if anything, is for
+ * ring_take(), which also judges what is wrong. `writable` chains are for the device to write.
+ */
+static inline uint32_t ring_take_plain(
+	struct ring *ring,
+	const bool packed,
+	const bool writable,
+	uint32_t header_size,
+	struct ring_plain *out,
+	uint32_t max
+);
+
+/* Undo the last `count` takes of plain chains. */
+static inline void ring_untake(struct ring *ring, const bool packed, uint32_t count)
+{
+	ring->held_count -= count;
+	if (packed && count > ring->next) {
+		ring->next = (uint16_t)(ring->next + ring->size - count);
+		ring->next_wrap = !ring->next_wrap;
+	} else {
+		ring->next = (uint16_t)(ring->next - count);
+	}
+}
 /* Undo the last takes: back to a position and count remembered before them. */
 struct ring_mark {
 	uint16_t next;
@@ -236,6 +271,27 @@ static inline int ring_check_indirect(struct ring *ring, uint32_t bytes)
 	return 0;
 }
 
+/* Where `size` bytes at a guest address are mapped, if they lie in this region; NULL: they do not,
+ * or there are none. */
+static inline uint8_t *
+ring_place(const struct memory_region *region, uint64_t address, uint32_t size)
+{
+	uint64_t offset = address - region->guest_address;
+
+	/* A size of 0 becomes the largest. */
+	if (offset >= region->size || (uint64_t)size - 1 >= region->size - offset)
+		return NULL;
+	return region->host + offset;
+}
+
+/* Hold a chain at a known place; the caller counts. */
+static inline uint32_t
+ring_hold_at(struct ring *ring, uint32_t position, uint16_t id, uint16_t count)
+{
+	ring->held[position] = (struct ring_held){.id = id, .count = count};
+	return position + 1 < ring->size ? position + 1 : 0;
+}
+
 #include "ring/packed.h"
 #include "ring/split.h"
 
@@ -250,6 +306,30 @@ static inline int ring_take(
 	*chain = (struct ring_chain){0};
 	return packed ? packed_take(ring, chain, spans, span_max)
 		      : split_take(ring, chain, spans, span_max);
+}
+
+static inline uint32_t ring_take_plain(
+	struct ring *ring,
+	const bool packed,
+	const bool writable,
+	uint32_t header_size,
+	struct ring_plain *out,
+	uint32_t max
+)
+{
+	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
+
+	if (ring->hint >= memory->count)
+		return 0;
+	/* A ring that is full of chains we hold can have nothing new in it. */
+	if (max > ring->size - ring->held_count)
+		max = ring->size - ring->held_count;
+	const struct memory_region *region = &memory->regions[ring->hint];
+	uint32_t n = packed ? packed_take_plain(ring, region, writable, header_size, out, max)
+			    : split_take_plain(ring, region, writable, header_size, out, max);
+	ring->held_count += n;
+	ring->walked += n;
+	return n;
 }
 
 static inline void ring_publish(struct ring *ring, const bool packed, uint32_t count)

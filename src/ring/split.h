@@ -150,6 +150,91 @@ static inline int split_walk(
 	return ring_break(ring, "a chain is a loop or longer than its table");
 }
 
+/* A descriptor as it stood at one moment: len, flags and next are one word, in the order of little
+ * endian. */
+struct split_words {
+	uint64_t address, rest;
+};
+
+static inline struct split_words split_load(const struct vring_desc *desc)
+{
+	return (struct split_words){
+		__atomic_load_n(&desc->addr, __ATOMIC_RELAXED),
+		__atomic_load_n((const ring_word *)(const void *)&desc->len, __ATOMIC_RELAXED),
+	};
+}
+
+static inline bool split_is_plain(
+	const struct ring *ring,
+	const struct memory_region *region,
+	struct split_words first,
+	uint16_t flags,
+	uint32_t header_size,
+	struct ring_plain *out
+)
+{
+	uint32_t size = (uint32_t)first.rest;
+	uint16_t first_flags = (uint16_t)(first.rest >> 32);
+
+	out->header = ring_place(region, first.address, size);
+	if (first_flags == flags) {
+		out->data = out->header + header_size;
+		out->size = size - header_size;
+		return out->header != NULL && size > header_size;
+	}
+	uint16_t next = (uint16_t)(first.rest >> 48);
+	if (first_flags != (flags | VRING_DESC_F_NEXT) || size != header_size || next >= ring->size)
+		return false;
+	struct split_words second = split_load(&ring->split_desc[next]);
+	out->size = (uint32_t)second.rest;
+	out->data = ring_place(region, second.address, out->size);
+	return out->header != NULL && out->data != NULL && (uint16_t)(second.rest >> 32) == flags;
+}
+
+static inline uint32_t split_take_plain(
+	struct ring *ring,
+	const struct memory_region *region,
+	const bool writable,
+	uint32_t header_size,
+	struct ring_plain *out,
+	uint32_t max
+)
+{
+	/* Copies: the compiler cannot know that what is stored below is not they. */
+	const struct memory_region where = *region;
+	const struct vring_avail *avail = ring->avail;
+	const uint32_t mask = ring->size - 1;
+	uint32_t position = ring->held_first + ring->held_count, n = 0;
+	int available = split_available(ring);
+	uint16_t next = ring->next;
+
+	if (available <= 0)
+		return 0;
+	if (max > (uint32_t)available)
+		max = (uint32_t)available;
+	if (position >= ring->size)
+		position -= ring->size;
+	for (; n < max; n++) {
+		uint16_t head = __atomic_load_n(
+			&avail->ring[(uint16_t)(next + n) & mask], __ATOMIC_RELAXED
+		);
+
+		if (head > mask
+		    || !split_is_plain(
+			    ring,
+			    &where,
+			    split_load(&ring->split_desc[head]),
+			    writable ? VRING_DESC_F_WRITE : 0,
+			    header_size,
+			    &out[n]
+		    ))
+			break;
+		position = ring_hold_at(ring, position, head, 1);
+	}
+	ring->next = (uint16_t)(next + n);
+	return n;
+}
+
 static inline int
 split_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, uint32_t span_max)
 {
@@ -179,8 +264,12 @@ static inline void split_publish(struct ring *ring, uint32_t count)
 		struct vring_used_elem *element =
 			&ring->used->ring[(uint16_t)(ring->used_next + i) & (ring->size - 1)];
 
-		element->id = held->id;
-		element->len = held->written;
+		/* What stands there already need not be written: with a driver that names the same
+		 * chain in the same place every time, the line stays in both caches. */
+		if (element->id != held->id || element->len != held->written) {
+			element->id = held->id;
+			element->len = held->written;
+		}
 	}
 	ring->used_next = (uint16_t)(ring->used_next + count);
 	/* release: data and elements before the index */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public data calls: the bursts' bodies are chosen by the processor (borrow.c, copy_in.c). */
+#include "device/device.h"
+
+/* By enum isa. */
+const struct device_ops device_ops[ISA_COUNT] = {
+	{device_borrow_v2, device_give_back_v2, device_copy_in_v2, device_flush_v2},
+#if defined(__x86_64__)
+	{device_borrow_v3, device_give_back_v3, device_copy_in_v3, device_flush_v3},
+	{device_borrow_v4, device_give_back_v4, device_copy_in_v4, device_flush_v4},
+#endif
+};
+
+int vl_device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *frames, unsigned max)
+{
+	return device->ops->borrow(device, pair, frames, max);
+}
+
+void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count)
+{
+	device->ops->give_back(device, pair, count);
+}
+
+unsigned vl_device_copy_in(
+	struct vl_device *device,
+	unsigned pair,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	enum vl_delivery *results
+)
+{
+	return device->ops->copy_in(device, pair, frames, count, results);
+}
+
+void vl_device_flush(struct vl_device *device, unsigned pair)
+{
+	device->ops->flush(device, pair);
+}
+
+void vl_device_discarded(
+	const struct vl_device *device, unsigned pair, uint64_t *frames, uint64_t *bytes
+)
+{
+	const struct queue_counters *counters = &device->queues[2 * pair + 1].counters;
+
+	*frames = atomic_load_explicit(&counters->discarded_frames, memory_order_relaxed);
+	*bytes = atomic_load_explicit(&counters->discarded_bytes, memory_order_relaxed);
+}
+
+bool vl_device_sleep(struct vl_device *device, unsigned pair)
+{
+	struct queue *queue = device_data_queue(device, pair, false);
+
+	if (queue == NULL
+	    || atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
+		return true;
+	return !ring_notify_on(&queue->ring, queue->ring.packed);
+}
+
+bool vl_device_is_silent(const struct vl_device *device, unsigned pair)
+{
+	struct virtqueue *vq = &((struct vl_device *)device)->queues[2 * pair + 1];
+
+	return device_data_queue(device, pair, false) != NULL
+	       && atomic_load_explicit(&vq->kick_fd, memory_order_relaxed) < 0;
+}
+
+void vl_device_kicked(struct vl_device *device, unsigned pair)
+{
+	struct virtqueue *vq = &device->queues[2 * pair + 1];
+
+	counter_add(&vq->counters.kicks, 1);
+	queue_drain_kick(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
+}
