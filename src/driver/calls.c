@@ -95,8 +95,6 @@ bool vl_driver_sleep(struct vl_driver *driver, unsigned index)
 	/* What has broken will not be notified. */
 	if (atomic_load_explicit(&pair->rx.broken, memory_order_relaxed) != NULL)
 		return false;
-	if (pair->stash != NULL && pair->stash->count > 0 && pair->rx.in_batch)
-		return false;
 	return !driver_ring_calls_on(&pair->rx, pair->variant.packed);
 }
 

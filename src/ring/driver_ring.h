@@ -23,6 +23,7 @@
 #include <linux/virtio_ring.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -84,6 +85,7 @@ void driver_ring_close(struct driver_ring *ring);
 static inline int driver_ring_break(struct driver_ring *ring, const char *why)
 {
 	atomic_store_explicit(&ring->broken, why, memory_order_relaxed);
+	ring->in_batch = false;
 	return -1;
 }
 
@@ -364,6 +366,8 @@ static inline int driver_ring_reap(
 	uint32_t *lengths
 )
 {
+	if (atomic_load_explicit(&ring->broken, memory_order_relaxed) != NULL)
+		return -1;
 	if (max > DRIVER_RUN_MAX)
 		max = DRIVER_RUN_MAX;
 	if (ring->in_batch)
@@ -375,6 +379,9 @@ static inline int driver_ring_reap(
 static inline bool driver_ring_calls_on(struct driver_ring *ring, const bool packed)
 {
 	ring->calls_wanted = true;
+	/* What is left of a batch will not be told again. */
+	if (ring->in_batch)
+		return true;
 	return packed ? packed_driver_calls_on(ring) : split_driver_calls_on(ring);
 }
 

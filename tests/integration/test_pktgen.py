@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The driver side with real back ends: virtlane-pktgen through virtlaned and DPDK's net_vhost."""
+
+import pathlib
+import subprocess
+
+import pytest
+from peers import paths, testpmd, virtlane
+from peers.pktgen import Pktgen
+
+RINGS = ["split", "split-header", "packed"]
+# Two cores carry generator, switch and everything else: rings hold what comes while one waits.
+SLOW = ("--frames", "5k", "--rate", "25k", "--queue-size", "4096")
+
+
+@pytest.fixture
+def switch():
+    with virtlane.Switch() as daemon:
+        yield daemon
+
+
+
+
+@pytest.mark.parametrize("ring", RINGS)
+def test_frames_of_all_sizes_pass_the_switch(switch, ring):
+    a, b = switch.add_vhost("a"), switch.add_vhost("b")
+    with Pktgen(*SLOW, "--size", "64-1518:7", "--flows", "16",
+                "--verify", "--ring", ring, a, b) as generator:
+        assert generator.report()
+        assert generator.process.returncode == 0
+
+
+@pytest.mark.parametrize("isa", ["v2", "best"])
+def test_every_processor_level_sends_and_receives(switch, isa):
+    level = [] if isa == "best" else ["--isa", isa]
+    a, b = switch.add_vhost("a"), switch.add_vhost("b")
+    with Pktgen(*SLOW, "--size", "imix", "--verify", *level,
+                a, b) as generator:
+        assert generator.report()
+        assert generator.process.returncode == 0
+
+
+def test_frames_in_several_buffers_pass_the_switch(switch):
+    a, b = switch.add_vhost("a"), switch.add_vhost("b")
+    with Pktgen("--frames", "3k", "--rate", "10k", "--queue-size", "4096",
+                "--size", "60-9000:997", "--buffer-size", "1024",
+                "--mergeable", "--verify", a, b) as generator:
+        assert generator.report()
+        assert generator.process.returncode == 0
+
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("listen", [False, True], ids=["we-connect", "we-listen"])
+def test_dpdk_sends_back_what_we_send(ring, listen):
+    with paths.scratch() as scratch:
+        path = f"{scratch}/vhost.sock"
+        port = f"listen:{path}" if listen else path
+        arguments = ("--mode", "exchange", *SLOW, "--size", "64-1518:7",
+                     "--verify", "--ring", ring, port)
+        if listen:
+            # What is sent before testpmd forwards does not count.
+            with Pktgen("--warmup", "4", *arguments) as generator:
+                with testpmd.Testpmd(testpmd.vhost(path, client=True)) as peer:
+                    peer.start()
+                    assert generator.report()
+        else:
+            with testpmd.Testpmd(testpmd.vhost(path)) as peer:
+                peer.start()
+                with Pktgen(*arguments) as generator:
+                    assert generator.report()
+        assert generator.process.returncode == 0
+
+
+def test_an_application_without_rights_sends(switch):
+    """Neither root, nor huge pages, nor anything but the socket."""
+    a, b = switch.add_vhost("a", mode="0666"), switch.add_vhost("b", mode="0666")
+    pathlib.Path(a).parent.chmod(0o755)
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
+         "unshare", "--user", "--map-root-user", "--net",
+         paths.program("virtlane-pktgen"), "--json", *SLOW,
+         "--verify", a, b],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_sends_its_frames(switch):
+    a = switch.add_vhost("a")
+    done = subprocess.run([paths.BUILD / "examples" / "send", a], capture_output=True, text=True,
+                          timeout=30)
+    assert (done.returncode, done.stdout) == (0, "1000 frames sent\n"), done.stderr
+    assert switch.counters("a")["rx_frames"] == 1000
+
+
+def test_a_missing_back_end_is_told(tmp_path):
+    done = subprocess.run([paths.program("virtlane-pktgen"), tmp_path / "no.sock"],
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == 3 and "no.sock" in done.stderr
