@@ -23,9 +23,9 @@ test: deps-test all
 	meson test -C $(BUILD) --print-errorlogs
 	VIRTLANE_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(addprefix tests/integration/,$(or $(TESTS),.))
 
+# BENCH narrows it: make bench BENCH='loopback --quick'
 bench: deps-bench all
-	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/switch
-	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/idle
+	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/run $(BENCH)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild
