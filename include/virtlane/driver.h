@@ -111,7 +111,7 @@ struct vl_driver_config {
  * timeout_ms. On failure *why, unless NULL, gets a sentence. Errors: -EINVAL configuration;
  * -ERANGE too many queue pairs; -ENOTSUP the device lacks what was asked for, or offers features
  * that contradict each other; -EPROTO it answered what it may not; -ETIMEDOUT it did not answer;
- * -ECONNRESET it hung up; -ENOMEM; or as connect(2), bind(2).
+ * -ECONNRESET it hung up; -EIO it refused what it was asked; -ENOMEM; or as connect(2), bind(2).
  */
 int vl_driver_open(
 	const struct vl_driver_config *config, struct vl_driver **out, struct vl_driver_error *why
@@ -192,7 +192,9 @@ int vl_driver_rx_burst(
 );
 /*
  * Send frames. Returns how many elements were taken (the driver's now); the rest, the ring being
- * full, stay the application's. The device is notified if it wishes. -EPROTO as above. data and
+ * full, stay the application's. The device is notified if it wishes. -EPROTO as above; -EINVAL: the
+ * first frame can never be sent: its header asks for what was not negotiated, or it has more pieces
+ * than were given, than 72, or than the ring has descriptors for. data and
  * length must lie within the element's buffer.
  */
 int vl_driver_tx_burst(
@@ -212,7 +214,8 @@ void vl_driver_free(
 );
 
 /*
- * Wait until the pair has received something: > 0; 0 after timeout_ms (-1: never); -ECONNRESET or
+ * Wait until the pair has received something: > 0 (rarely in vain); 0 after timeout_ms (-1: never),
+ * or when the control side had something to say; -ECONNRESET or
  * -EPROTO as vl_driver_process(), which it calls; -EINTR after a signal.
  */
 int vl_driver_wait(struct vl_driver *driver, unsigned pair, int timeout_ms);

@@ -116,13 +116,24 @@ static void tx_free_pieces(struct driver_pair *pair, uint32_t slot, const bool f
 	pair->tx_pieces[slot] = 1;
 }
 
+/* How many frames may be reaped: the names of foreign buffers need room until they are asked for.
+ */
+ALWAYS_INLINE uint32_t tx_reap_max(const struct driver_pair *pair, const bool foreign)
+{
+	uint32_t frames = (pair->tx_pool.mask + 1 - pool_count(&pair->tx_pool)) / DRIVER_PIECES_MAX;
+
+	return foreign && frames < DRIVER_RUN_MAX ? frames : DRIVER_RUN_MAX;
+}
+
 ALWAYS_INLINE void tx_reap(struct driver_pair *pair, const struct driver_variant variant)
 {
-	uint32_t lengths[DRIVER_RUN_MAX], first;
-	int n;
+	uint32_t lengths[DRIVER_RUN_MAX], first, max;
+	int n = 0;
 
 	do {
-		n = driver_ring_reap(&pair->tx, variant.packed, DRIVER_RUN_MAX, &first, lengths);
+		max = tx_reap_max(pair, variant.foreign);
+		n = max == 0 ? 0
+			     : driver_ring_reap(&pair->tx, variant.packed, max, &first, lengths);
 		for (int i = 0; i < n; i++) {
 			uint32_t slot = driver_ring_slot(&pair->tx, first + (uint32_t)i);
 
@@ -244,6 +255,49 @@ static bool tx_add_pieces(
 	return true;
 }
 
+/* Whether a frame of `pieces` can be sent at all, sooner or later. */
+static bool tx_is_possible(
+	const struct driver_pair *pair,
+	const struct vl_driver_frame *frame,
+	uint32_t pieces,
+	uint32_t given,
+	const enum driver_form form
+)
+{
+	uint32_t descriptors = pieces + (form == FORM_HEADER);
+
+	return pieces <= DRIVER_PIECES_MAX && pieces <= given
+	       && header_is_allowed(pair, &frame->header)
+	       && (pair->tables != NULL
+		   || driver_ring_slots_of(&pair->tx, descriptors) <= pair->tx.slots);
+}
+
+/* Add the next frame: elements taken, 0 if there is no room now, -EINVAL if there never will be. */
+ALWAYS_INLINE int
+tx_add(struct driver_pair *pair,
+       const struct vl_driver_frame *frames,
+       uint32_t given,
+       uint64_t *bytes,
+       const struct driver_variant variant)
+{
+	uint32_t pieces = frames->header.num_buffers > 1 ? frames->header.num_buffers : 1;
+
+	/* A plain frame asks for nothing, so nothing has to be allowed. */
+	if ((pieces > 1 || !header_is_plain(header_to_send(&frames->header)))
+	    && !tx_is_possible(pair, frames, pieces, given, variant.form))
+		return -EINVAL;
+	if (pieces == 1) {
+		if (driver_ring_free(&pair->tx) == 0)
+			return 0;
+		tx_add_one(pair, frames, variant);
+	} else if (!tx_add_pieces(pair, frames, pieces, variant)) {
+		return 0;
+	}
+	for (uint32_t i = 0; i < pieces; i++)
+		*bytes += frames[i].length;
+	return (int)pieces;
+}
+
 ALWAYS_INLINE int tx_burst(
 	struct driver_pair *pair,
 	struct vl_driver_frame *frames,
@@ -254,6 +308,7 @@ ALWAYS_INLINE int tx_burst(
 	struct driver_ring *ring = &pair->tx;
 	uint64_t bytes = 0, sent = 0;
 	unsigned done = 0;
+	int n = 0;
 
 	if (count > VL_DRIVER_BURST_MAX)
 		count = VL_DRIVER_BURST_MAX;
@@ -262,41 +317,16 @@ ALWAYS_INLINE int tx_burst(
 	if (broken(ring))
 		return -EPROTO;
 	while (done < count) {
-		struct vl_driver_frame *frame = &frames[done];
-		uint32_t pieces = frame->header.num_buffers > 1 ? frame->header.num_buffers : 1;
-
-		/* A plain frame asks for nothing, so nothing has to be allowed. */
-		if (!header_is_plain(header_to_send(&frame->header))
-		    && !header_is_allowed(pair, &frame->header))
+		n = tx_add(pair, &frames[done], count - done, &bytes, variant);
+		if (n <= 0)
 			break;
-		if (pieces == 1) {
-			if (driver_ring_free(ring) == 0)
-				break;
-			bytes += frame->length;
-			tx_add_one(pair, frame, variant);
-		} else {
-			if (pieces > DRIVER_PIECES_MAX || pieces > count - done
-			    || !tx_add_pieces(pair, frame, pieces, variant))
-				break;
-			for (uint32_t i = 0; i < pieces; i++)
-				bytes += frame[i].length;
-		}
-		done += pieces;
+		done += (unsigned)n;
 		sent++;
 	}
-	if (done < count) {
-		const struct vl_driver_frame *next = &frames[done];
-
+	if (done < count)
 		driver_count(&pair->counters.tx_full, 1);
-		if (done == 0
-		    && (next->header.num_buffers > DRIVER_PIECES_MAX
-			|| next->header.num_buffers > count
-			|| (!header_is_plain(header_to_send(&next->header))
-			    && !header_is_allowed(pair, &next->header))))
-			return -EINVAL;
-	}
 	if (done == 0)
-		return 0;
+		return n;
 	driver_ring_show(ring, variant.packed);
 	driver_count(&pair->counters.tx_frames, sent);
 	driver_count(&pair->counters.tx_bytes, bytes);
@@ -352,11 +382,13 @@ ALWAYS_INLINE void rx_show(struct driver_pair *pair, const struct driver_variant
 ALWAYS_INLINE void refill(struct driver_pair *pair, const struct driver_variant variant)
 {
 	uint32_t n = driver_ring_free(&pair->rx);
+	/* What the device may need for the next frames: with MRG_RXBUF one can take many. */
+	uint32_t enough = REFILL_MIN + (variant.mergeable ? DRIVER_PIECES_MAX : 0);
 
 	if (n > pool_count(&pair->rx_pool))
 		n = pool_count(&pair->rx_pool);
 	/* A few at a time only when the device may be running out. */
-	if (n == 0 || (n < REFILL_MIN && pair->rx.next - pair->rx.tail >= REFILL_MIN))
+	if (n == 0 || (n < REFILL_MIN && pair->rx.next - pair->rx.tail >= enough))
 		return;
 	for (uint32_t i = 0; i < n; i++) {
 		uintptr_t name = pool_get(&pair->rx_pool);

@@ -88,13 +88,29 @@ vl_driver_tx_complete(struct vl_driver *driver, unsigned index, uintptr_t *buffe
 
 /* ---- waiting ---- */
 
+/* Whether a frame that a small burst left behind waits whole: no notification comes for it. */
+static bool has_stashed(const struct driver_stash *stash)
+{
+	struct vl_net_header header;
+
+	if (stash == NULL || stash->count == 0)
+		return false;
+	memcpy(&header, stash->parts[stash->first].data - DRIVER_HEADER_SIZE, sizeof(header));
+	return header.num_buffers <= stash->count;
+}
+
 bool vl_driver_sleep(struct vl_driver *driver, unsigned index)
 {
 	struct driver_pair *pair = &driver->pairs[index];
 
 	/* What has broken will not be notified. */
-	if (atomic_load_explicit(&pair->rx.broken, memory_order_relaxed) != NULL)
+	if (atomic_load_explicit(&pair->rx.broken, memory_order_relaxed) != NULL
+	    || has_stashed(pair->stash))
 		return false;
+	/* Buffers may have come back since the last burst; without any the device cannot deliver.
+	 */
+	if (!driver->config.foreign)
+		driver->ops->refill(pair);
 	return !driver_ring_calls_on(&pair->rx, pair->variant.packed);
 }
 
@@ -119,6 +135,8 @@ int vl_driver_wait(struct vl_driver *driver, unsigned index, int timeout_ms)
 		{.fd = driver->frontend->poll_fd, .events = POLLIN},
 	};
 
+	/* A call for what was polled since would wake in vain. */
+	vl_driver_woken(driver, index);
 	if (!vl_driver_sleep(driver, index))
 		return 1;
 	int n = poll(fds, 2, timeout_ms);

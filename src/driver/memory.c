@@ -46,8 +46,13 @@ static int share_again(struct vl_driver *driver)
 		error = frontend_enable_ring(driver->frontend, i, false);
 	if (error == 0)
 		error = share_all(driver);
-	for (unsigned i = 0; error == 0 && i < rings; i++)
-		error = frontend_enable_ring(driver->frontend, i, true);
+	/* In any case: a table that was refused leaves the old one. */
+	for (unsigned i = 0; i < rings; i++) {
+		int again = frontend_enable_ring(driver->frontend, i, true);
+
+		if (error == 0)
+			error = again;
+	}
 	return error;
 }
 

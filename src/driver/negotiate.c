@@ -17,6 +17,7 @@ enum {
 	CONFIG_MTU = 10,
 	CONFIG_SIZE = 12,
 	LINK_UP = 1,
+	FRAME_MAX = 65535 + 14 + 12, /* bytes of the largest, with headers */
 };
 
 /* ---- which features ---- */
@@ -135,6 +136,16 @@ static int choose_ring(struct vl_driver *driver, struct vl_driver_error *why)
 			name
 		);
 	}
+	if (mergeable && !config->foreign
+	    && (uint64_t)config->buffer_size * DRIVER_PIECES_MAX < FRAME_MAX)
+		return driver_explain(
+			why,
+			-EINVAL,
+			"with MRG_RXBUF a buffer holds at least %d bytes: %d of them hold any "
+			"frame",
+			FRAME_MAX / DRIVER_PIECES_MAX + 1,
+			DRIVER_PIECES_MAX
+		);
 	if (mergeable && driver->variant.form == FORM_HEADER)
 		return driver_explain(
 			why,
@@ -256,7 +267,28 @@ static int set_pairs(struct vl_driver *driver, struct vl_driver_error *why)
 			driver->pair_count,
 			driver->pairs_max
 		);
+	if (driver->pair_count > 1 && !vl_features_have(&driver->features, VL_F_MQ))
+		return driver_explain(
+			why, -ENOTSUP, "several queue pairs need MQ, which was not negotiated"
+		);
 	return 0;
+}
+
+/* A device that does not like the features may say so by leaving FEATURES_OK out (2.1). */
+static int check_accepted(struct vl_driver *driver)
+{
+	uint8_t status;
+	int error = frontend_get_status(driver->frontend, &status);
+
+	if (error < 0 || !frontend_has(driver->frontend, VL_PROTOCOL_F_STATUS)
+	    || (status & STATUS_FEATURES_OK))
+		return error;
+	(void)snprintf(
+		driver->frontend->reason,
+		sizeof(driver->frontend->reason),
+		"the device does not accept the features that were chosen"
+	);
+	return -ENOTSUP;
 }
 
 int driver_negotiate(struct vl_driver *driver, struct vl_driver_error *why)
@@ -278,6 +310,8 @@ int driver_negotiate(struct vl_driver *driver, struct vl_driver_error *why)
 		error = frontend_set_status(
 			frontend, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK
 		);
+	if (error == 0)
+		error = check_accepted(driver);
 	if (error == 0)
 		error = driver_read_config(driver);
 	if (error == 0 && driver->config.mtu != 0) {

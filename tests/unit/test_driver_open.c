@@ -1,0 +1,721 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A driver's life and its control side: opening and why it fails, what the device says of itself,
+ * control commands, memory that is added or shared, waiting that ends otherwise, and closing.
+ */
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "joint.h"
+
+static uint8_t sent[JOINT_FRAME_MAX], got[JOINT_FRAME_MAX];
+
+static const struct joint_variant foreign_variants[] = {
+	{"split", "split", false, false},
+	{"split-header", "split-header", false, false},
+	{"packed", "packed", false, false},
+	{"packed, MRG_RXBUF", "packed", true, false},
+};
+
+static void check_why(int error, int expected, const struct vl_driver_error *why)
+{
+	if (error != expected)
+		print_error("%d instead of %d: %s\n", error, expected, why->text);
+	assert_int_equal(error, expected);
+	/* A sentence, and no unfinished one. */
+	assert_true(strlen(why->text) > 10);
+	assert_null(strchr(why->text, '\n'));
+}
+
+/* ---- opening ---- */
+
+static void a_wrong_configuration_is_explained(void **)
+{
+	static const struct vl_driver_config wrong[] = {
+		{.queue_pairs = 128},
+		{.queue_pairs = UINT32_MAX},
+		{.queue_size = 4},
+		{.queue_size = 12},
+		{.queue_size = 65536},
+		{.queue_size = UINT32_MAX},
+		{.buffer_size = 1},
+		{.buffer_size = UINT32_MAX},
+		{.rx_buffers = UINT32_MAX},
+		{.tx_buffers = UINT32_MAX},
+		{.ring = "round"},
+		{.ring = ""},
+		{.ring = "packed", .rings = VL_DRIVER_RINGS_SPLIT},
+		{.ring = "split", .rings = VL_DRIVER_RINGS_PACKED},
+		{.ring = "packed", .buffer_size = 900, .wanted.word[0] = BIT(VL_F_MRG_RXBUF)},
+		{.ring = "split-header", .wanted.word[0] = BIT(VL_F_MRG_RXBUF)},
+	};
+	bool isa_is_forced = getenv("VIRTLANE_ISA") != NULL;
+
+	for (unsigned i = 0; i < COUNT_OF(wrong); i++) {
+		struct joint_options options = {.device_pairs = 1, .config = wrong[i]};
+		struct joint *joint;
+		int error = joint_try(&options, &joint);
+
+		check_why(error, -EINVAL, &joint->why);
+		joint_close(joint);
+	}
+	struct joint_options options = {.config.isa = "v9"};
+	struct joint *joint;
+	int error = joint_try(&options, &joint);
+	if (!isa_is_forced)
+		check_why(error, -EINVAL, &joint->why);
+	joint_close(joint);
+}
+
+static void a_configuration_without_size_or_place_is_refused(void **)
+{
+	struct vl_driver_config config = {.path = "/nonexistent/socket"};
+	struct vl_driver_error why;
+	struct vl_driver *driver = NULL;
+
+	check_why(vl_driver_open(&config, &driver, &why), -EINVAL, &why);
+	config = (struct vl_driver_config){.size = sizeof(config)};
+	check_why(vl_driver_open(&config, &driver, &why), -EINVAL, &why);
+	assert_int_equal(vl_driver_open(&config, &driver, NULL), -EINVAL);
+	assert_null(driver);
+}
+
+/* Of an older program, whose struct ends earlier: what follows is as if it were zero. */
+static void a_shorter_configuration_is_taken(void **)
+{
+	struct joint_options options = {.config.queue_size = 64};
+	struct joint *joint = joint_open(&options);
+	struct vl_driver_config config;
+	struct vl_driver_error why;
+	struct vl_driver *driver;
+
+	joint_close(joint);
+	memset(&config, 0xff, sizeof(config));
+	config.size = offsetof(struct vl_driver_config, queue_pairs);
+	config.path = "/nonexistent/socket";
+	config.listen = false;
+	config.socket = 0;
+	check_why(vl_driver_open(&config, &driver, &why), -ENOENT, &why);
+}
+
+static void a_socket_that_nobody_serves_is_explained(void **)
+{
+	char path[] = "/tmp/virtlane-unit-XXXXXX";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct vl_driver_config config = {.size = sizeof(config), .path = path};
+	struct vl_driver_error why;
+	struct vl_driver *driver;
+	int fd = mkstemp(path);
+
+	check(fd >= 0 && close(fd) == 0 && unlink(path) == 0);
+	check_why(vl_driver_open(&config, &driver, &why), -ENOENT, &why);
+	/* One whose listener has gone. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	memcpy(address.sun_path, path, sizeof(path));
+	check(bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
+	check(close(fd) == 0);
+	check_why(vl_driver_open(&config, &driver, &why), -ECONNREFUSED, &why);
+	/* Nobody connects. */
+	config.listen = true;
+	config.timeout_ms = 20;
+	check_why(vl_driver_open(&config, &driver, &why), -ETIMEDOUT, &why);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void what_the_device_lacks_is_named(void **)
+{
+	static const struct {
+		uint64_t device_withheld;
+		struct vl_driver_config config;
+		const char *word;
+	} lacks[] = {
+		{BIT(VL_F_VERSION_1), {0}, "VERSION_1"},
+		{BIT(VL_F_RING_PACKED), {.rings = VL_DRIVER_RINGS_PACKED}, "packed"},
+		{BIT(VL_F_RING_PACKED), {.ring = "packed"}, "packed"},
+		{BIT(VL_F_CSUM), {.wanted.word[0] = BIT(VL_F_CSUM)}, "CSUM"},
+		{BIT(VL_F_MRG_RXBUF), {.wanted.word[0] = BIT(VL_F_MRG_RXBUF)}, "MRG_RXBUF"},
+		{0, {.wanted.word[0] = BIT(VL_F_HOST_TSO4)}, "HOST_TSO4"}, /* stands on CSUM */
+		{0, {.wanted.word[0] = BIT(VL_F_RSS)}, "RSS"},
+		{0, {.wanted.word[1] = 2}, "HOST"},
+		{0, {.wanted.word[1] = BIT(63)}, "feature"},
+		/* A device that contradicts itself. */
+		{BIT(VL_F_CSUM), {.wanted.word[0] = BIT(VL_F_CSUM) | BIT(VL_F_HOST_TSO4)}, "CSUM"},
+	};
+
+	for (unsigned i = 0; i < COUNT_OF(lacks); i++) {
+		struct joint_options options = {
+			.device_withheld = lacks[i].device_withheld, .config = lacks[i].config};
+		struct joint *joint;
+		int error = joint_try(&options, &joint);
+
+		check_why(error, -ENOTSUP, &joint->why);
+		if (lacks[i].config.wanted.word[1] == 0)
+			assert_non_null(strstr(joint->why.text, lacks[i].word));
+		joint_close(joint);
+	}
+}
+
+static void more_pairs_than_the_device_has_are_refused(void **)
+{
+	for (unsigned pairs = 1; pairs <= 3; pairs++) {
+		struct joint_options options = {
+			.device_pairs = pairs, .config.queue_pairs = pairs + 1};
+		struct joint *joint;
+		int error = joint_try(&options, &joint);
+
+		check_why(error, -ERANGE, &joint->why);
+		joint_close(joint);
+	}
+}
+
+/* Without MQ there is one pair, however many the device has. */
+static void several_pairs_without_mq_are_refused(void **)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct joint_options options = {.config.queue_pairs = 2};
+		struct joint *joint;
+
+		if (i == 0)
+			options.config.withheld.word[0] = BIT(VL_F_MQ);
+		else
+			options.device_withheld = BIT(VL_F_MQ);
+		int error = joint_try(&options, &joint);
+		assert_true(error == -ENOTSUP || error == -ERANGE);
+		assert_true(strlen(joint->why.text) > 10);
+		joint_close(joint);
+	}
+}
+
+static void rings_of_every_size_work(void **)
+{
+	static const char *const rings[] = {"split", "split-header", "packed"};
+
+	for (unsigned i = 0; i < COUNT_OF(rings); i++) {
+		for (unsigned size = 8; size <= 32768; size = size < 64 ? 2 * size : 8 * size) {
+			struct joint_options options = {
+				.config = {
+					.queue_size = size,
+					.ring = rings[i],
+					.buffer_size = 64,
+					.rx_buffers = 300,
+					.tx_buffers = 300}};
+			struct joint *joint = joint_open(&options);
+
+			for (unsigned n = 0; n < 100; n++) {
+				pattern_fill(sent, 64, n);
+				assert_true(joint_send(joint, 0, NULL, sent, 64));
+				assert_int_equal(joint_echo(joint, 0), 1);
+				assert_int_equal(joint_receive(joint, 0, NULL, got), 64);
+				assert_memory_equal(got, sent, 64);
+			}
+			joint_check_buffers(joint, 0, 0, 0);
+			joint_close(joint);
+		}
+	}
+}
+
+/* ---- what is told ---- */
+
+static void the_device_is_described(void **)
+{
+	struct joint_options options = {
+		.device_pairs = 4,
+		.config = {
+			.queue_pairs = 2, .queue_size = 128, .buffer_size = 512, .ring = "packed"}};
+	struct joint *joint = joint_open(&options);
+	struct vl_driver_status status;
+
+	vl_driver_status(joint->driver, &status);
+	assert_true(status.has_mac && status.link_up);
+	assert_memory_equal(status.mac, joint_mac, 6);
+	assert_int_equal(status.mtu, JOINT_MTU);
+	assert_int_equal(status.queue_pairs, 2);
+	assert_int_equal(status.queue_pairs_max, 4);
+	assert_int_equal(status.queue_size, 128);
+	assert_int_equal(status.rx_slots, 128);
+	assert_int_equal(status.tx_slots, 128);
+	assert_int_equal(status.buffer_size, 512);
+	assert_string_equal(status.ring, "packed");
+	assert_non_null(status.isa);
+	assert_int_equal(status.region_count, 1);
+	assert_true(status.page_size >= 4096);
+	assert_true(status.memory_size >= 2 * 2 * 128 * 512);
+	assert_null(status.broken);
+	assert_true(vl_features_have(&status.features, VL_F_VERSION_1));
+	assert_true(vl_features_have(&status.features, VL_F_RING_PACKED));
+	assert_true(vl_features_have(&status.features, VL_F_MQ));
+	assert_false(vl_features_have(&status.features, VL_F_CSUM));
+	assert_false(vl_features_have(&status.features, VL_F_MRG_RXBUF));
+	assert_int_equal(vl_driver_process(joint->driver), 0);
+	joint_close(joint);
+}
+
+static void a_bare_device_has_no_address(void **)
+{
+	struct joint_options options = {.bare = true};
+	struct joint *joint = joint_open(&options);
+	struct vl_driver_status status;
+
+	vl_driver_status(joint->driver, &status);
+	assert_false(status.has_mac);
+	assert_true(status.link_up);
+	assert_int_equal(status.mtu, 0);
+	joint_close(joint);
+}
+
+static void what_is_withheld_is_not_negotiated(void **)
+{
+	const uint64_t bits = BIT(VL_F_IN_ORDER) | BIT(VL_F_EVENT_IDX) | BIT(VL_F_MAC)
+			      | BIT(VL_F_STATUS) | BIT(VL_F_CTRL_VQ);
+	struct joint_options options = {.config.withheld.word[0] = bits};
+	struct joint *joint = joint_open(&options);
+	struct vl_driver_status status;
+
+	vl_driver_status(joint->driver, &status);
+	assert_int_equal(status.features.word[0] & bits, 0);
+	assert_false(status.has_mac);
+	joint_close(joint);
+}
+
+static void the_environment_chooses_the_ring(void **)
+{
+	static const char *const rings[] = {"packed", "split", "split-header"};
+
+	for (unsigned i = 0; i < COUNT_OF(rings); i++) {
+		struct joint_options options = {.config.ring = i == 1 ? "packed" : "split"};
+		struct vl_driver_status status;
+
+		check(setenv("VIRTLANE_RING", rings[i], 1) == 0);
+		struct joint *joint = joint_open(&options);
+		check(unsetenv("VIRTLANE_RING") == 0);
+		vl_driver_status(joint->driver, &status);
+		assert_string_equal(status.ring, rings[i]);
+		joint_close(joint);
+	}
+}
+
+/* ---- the control queue ---- */
+
+static int set_mode(struct joint *joint, uint8_t command, uint8_t on)
+{
+	return vl_driver_command(joint->driver, VIRTIO_NET_CTRL_RX, command, &on, 1);
+}
+
+static void check_delivery(struct joint *joint, enum vl_delivery expected)
+{
+	enum vl_delivery result;
+
+	(void)joint_deliver(joint, 0, NULL, sent, 60, &result);
+	assert_int_equal(result, expected);
+	assert_int_equal(joint_receive(joint, 0, NULL, got), expected == VL_DELIVERED ? 60 : -1);
+}
+
+static void the_receive_filter_is_set(void **state)
+{
+	static const uint8_t other[6] = {0x52, 0x54, 0x00, 1, 2, 3};
+	struct joint_options options = {.variant = *state};
+	struct joint *joint = joint_open(&options);
+
+	memset(sent, 0, 60);
+	memcpy(sent, other, 6);
+	check_delivery(joint, VL_DELIVERED);
+	assert_int_equal(set_mode(joint, VIRTIO_NET_CTRL_RX_PROMISC, 0), 0);
+	check_delivery(joint, VL_FILTERED);
+	assert_int_equal(
+		vl_driver_command(
+			joint->driver, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 6
+		),
+		0
+	);
+	check_delivery(joint, VL_DELIVERED);
+	memcpy(sent, joint_mac, 6);
+	check_delivery(joint, VL_FILTERED);
+	assert_int_equal(set_mode(joint, VIRTIO_NET_CTRL_RX_PROMISC, 1), 0);
+	check_delivery(joint, VL_DELIVERED);
+	joint_close(joint);
+}
+
+/* Around the control ring several times. */
+static void many_commands_are_obeyed_and_refused(void **state)
+{
+	static const uint8_t zero[5000];
+	struct joint_options options = {.variant = *state};
+	struct joint *joint = joint_open(&options);
+
+	for (unsigned i = 0; i < 40; i++) {
+		assert_int_equal(set_mode(joint, VIRTIO_NET_CTRL_RX_ALLMULTI, i % 2), 0);
+		assert_int_equal(set_mode(joint, 99, 0), -EIO);
+		assert_int_equal(vl_driver_command(joint->driver, 77, 0, NULL, 0), -EIO);
+	}
+	assert_int_equal(vl_driver_command(joint->driver, 0, 0, zero, sizeof(zero)), -EINVAL);
+	assert_int_equal(set_mode(joint, VIRTIO_NET_CTRL_RX_ALLMULTI, 1), 0);
+	joint_close(joint);
+}
+
+static void the_pairs_in_use_are_set(void **state)
+{
+	struct joint_options options = {.variant = *state, .config.queue_pairs = 4};
+	struct joint *joint = joint_open(&options);
+	static const uint16_t wishes[] = {1, 3, 4, 2};
+
+	for (unsigned i = 0; i < COUNT_OF(wishes); i++) {
+		uint16_t pairs = wishes[i];
+
+		assert_int_equal(
+			vl_driver_command(
+				joint->driver,
+				VIRTIO_NET_CTRL_MQ,
+				VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
+				&pairs,
+				2
+			),
+			0
+		);
+		assert_int_equal(vl_device_active_pairs(joint->device), pairs);
+	}
+	uint16_t none = 0;
+	assert_int_equal(
+		vl_driver_command(
+			joint->driver, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &none, 2
+		),
+		-EIO
+	);
+	joint_close(joint);
+}
+
+static void without_a_control_queue_there_are_no_commands(void **)
+{
+	struct joint_options options = {.config.withheld.word[0] = BIT(VL_F_CTRL_VQ)};
+	struct joint *joint = joint_open(&options);
+
+	assert_int_equal(set_mode(joint, VIRTIO_NET_CTRL_RX_PROMISC, 0), -ENOTSUP);
+	joint_close(joint);
+}
+
+/* ---- memory ---- */
+
+static void a_pool_grows_while_frames_flow(void **state)
+{
+	struct joint_options options = {
+		.variant = *state, .config = {.queue_size = 64, .rx_buffers = 8, .tx_buffers = 8}};
+	struct joint *joint = joint_open(&options);
+	struct vl_driver_frame frames[64];
+	struct vl_driver_status before, after;
+
+	vl_driver_status(joint->driver, &before);
+	assert_int_equal(vl_driver_alloc(joint->driver, 0, frames, 64), 8);
+	assert_int_equal(vl_driver_grow(joint->driver, 0, 20, false), 0);
+	assert_int_equal(vl_driver_alloc(joint->driver, 0, frames + 8, 56), 20);
+	for (unsigned i = 0; i < 28; i++) {
+		memset(frames[i].data, (int)i, 256);
+		frames[i].length = 256;
+	}
+	assert_int_equal(vl_driver_tx_burst(joint->driver, 0, frames, 28), 28);
+	/* Only eight have come back until there are more buffers for them. */
+	assert_int_equal(vl_driver_grow(joint->driver, 0, 20, true), 0);
+	assert_int_equal(vl_driver_rx_burst(joint->driver, 0, frames, 64), 0);
+	assert_int_equal(joint_echo(joint, 0), 28);
+	for (unsigned i = 0; i < 28; i++) {
+		assert_int_equal(vl_driver_rx_burst(joint->driver, 0, frames, 1), 1);
+		assert_int_equal(frames[0].length, 256);
+		assert_int_equal(frames[0].data[255], i);
+		vl_driver_free(joint->driver, 0, frames, 1);
+	}
+	joint_check_buffers(joint, 0, 0, 0);
+	vl_driver_status(joint->driver, &after);
+	assert_int_equal(after.region_count, 3);
+	assert_true(after.memory_size > before.memory_size);
+	assert_int_equal(vl_driver_grow(joint->driver, 1, 1, true), -EINVAL);
+	assert_int_equal(vl_driver_grow(joint->driver, 0, 0, true), -EINVAL);
+	joint_close(joint);
+}
+
+/* Memory of the application's: a file, mapped. */
+struct own_memory {
+	uint8_t *start;
+	size_t size;
+	int fd;
+};
+
+static struct own_memory own_memory(size_t size)
+{
+	struct own_memory own = {.size = size, .fd = guest_memfd(size)};
+
+	own.start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, own.fd, 0);
+	check(own.start != MAP_FAILED);
+	return own;
+}
+
+static void own_memory_close(const struct own_memory *own)
+{
+	check(munmap(own->start, own->size) == 0);
+	check(close(own->fd) == 0);
+}
+
+static struct joint *open_foreign(const struct joint_variant *variant, unsigned queue_size)
+{
+	struct joint_options options = {
+		.variant = variant, .config = {.foreign = true, .queue_size = queue_size}};
+
+	return joint_open(&options);
+}
+
+enum {
+	OWN_ROOM = 2048, /* of the application's buffers */
+};
+
+/* The n-th of its buffers, by a name of its own. */
+static struct vl_driver_frame own_buffer(const struct own_memory *own, unsigned n)
+{
+	return (struct vl_driver_frame){
+		.data = own->start + (size_t)n * (OWN_ROOM + 128) + 128,
+		.length = OWN_ROOM,
+		.buffer = 0x10001 + 2 * (uintptr_t)n,
+	};
+}
+
+static void frames_lie_in_the_applications_memory(void **)
+{
+	for (unsigned i = 0; i < COUNT_OF(foreign_variants); i++) {
+		struct own_memory own = own_memory(1 << 20);
+		struct joint *joint = open_foreign(&foreign_variants[i], 64);
+		unsigned slots = joint->driver->slots;
+		uintptr_t names[64];
+
+		assert_int_equal(vl_driver_share(joint->driver, own.start, own.size, own.fd, 0), 0);
+		for (unsigned n = 0; n < 300; n++) {
+			struct vl_driver_frame rx = own_buffer(&own, n % 7), tx;
+			struct vl_net_header header;
+
+			tx = own_buffer(&own, 7 + n % 5);
+			assert_int_equal(vl_driver_rx_post(joint->driver, 0, &rx, 1), 1);
+			pattern_fill(tx.data, 1000, n);
+			tx.length = 1000;
+			assert_int_equal(vl_driver_tx_burst(joint->driver, 0, &tx, 1), 1);
+			assert_int_equal(vl_driver_tx_complete(joint->driver, 0, names, 64), 0);
+			assert_int_equal(joint_take(joint, 0, &header, got), 1000);
+			assert_memory_equal(got, tx.data, 1000);
+			assert_true(joint_deliver(joint, 0, NULL, got, OWN_ROOM, NULL));
+			struct vl_driver_frame back;
+			assert_int_equal(vl_driver_rx_burst(joint->driver, 0, &back, 1), 1);
+			assert_ptr_equal(back.data, rx.data);
+			assert_int_equal(back.buffer, rx.buffer);
+			assert_int_equal(back.length, OWN_ROOM);
+			assert_memory_equal(back.data, got, OWN_ROOM);
+			assert_int_equal(vl_driver_tx_complete(joint->driver, 0, names, 64), 1);
+			assert_int_equal(names[0], tx.buffer);
+		}
+		/* The ring's end. */
+		for (unsigned n = 0; n < slots; n++) {
+			struct vl_driver_frame rx = own_buffer(&own, n);
+
+			assert_int_equal(vl_driver_rx_post(joint->driver, 0, &rx, 1), 1);
+		}
+		struct vl_driver_frame rx = own_buffer(&own, 65);
+		assert_int_equal(vl_driver_rx_post(joint->driver, 0, &rx, 1), 0);
+		joint_close(joint);
+		own_memory_close(&own);
+	}
+}
+
+/* However late they are collected. */
+static void no_name_of_a_sent_buffer_is_lost(void **)
+{
+	for (unsigned i = 0; i < COUNT_OF(foreign_variants); i++) {
+		struct own_memory own = own_memory(1 << 20);
+		struct joint *joint = open_foreign(&foreign_variants[i], 8);
+		uintptr_t accepted = 0, collected = 0, name;
+		struct vl_net_header header;
+
+		assert_int_equal(vl_driver_share(joint->driver, own.start, own.size, own.fd, 0), 0);
+		for (unsigned n = 0; n < 3000; n++) {
+			struct vl_driver_frame tx = own_buffer(&own, n % 8);
+
+			tx.buffer = accepted + 1;
+			int taken = vl_driver_tx_burst(joint->driver, 0, &tx, 1);
+			check(taken >= 0);
+			accepted += (unsigned)taken;
+			(void)joint_take(joint, 0, &header, got);
+		}
+		/* Not all have to be taken, but those that were come back. */
+		assert_true(accepted >= 4);
+		while (vl_driver_tx_complete(joint->driver, 0, &name, 1) == 1)
+			assert_int_equal(name, ++collected);
+		assert_int_equal(collected, accepted);
+		joint_close(joint);
+		own_memory_close(&own);
+	}
+}
+
+static void what_cannot_be_shared_is_refused(void **)
+{
+	struct own_memory own = own_memory(1 << 20);
+	struct joint *joint = open_foreign(&foreign_variants[0], 64);
+	struct vl_driver *driver = joint->driver;
+
+	assert_int_equal(vl_driver_share(driver, own.start, 0, own.fd, 0), -EINVAL);
+	assert_int_equal(vl_driver_share(driver, own.start + 64, 4096, own.fd, 0), -EINVAL);
+	assert_int_equal(vl_driver_share(driver, own.start, 4095, own.fd, 0), -EINVAL);
+	assert_int_equal(vl_driver_share(driver, own.start, 4096, own.fd, 64), -EINVAL);
+	assert_int_equal(vl_driver_share(driver, own.start, 4096, -1, 0), -EBADF);
+	assert_int_equal(vl_driver_share(driver, own.start, 8192, own.fd, 0), 0);
+	assert_int_equal(vl_driver_share(driver, own.start + 4096, 8192, own.fd, 4096), -EEXIST);
+	assert_int_equal(vl_driver_share(driver, own.start, 8192, own.fd, 0), -EEXIST);
+	int error = 0;
+	unsigned count = 0;
+	while (error == 0 && count < 200) {
+		size_t at = 8192 + (size_t)count++ * 4096;
+
+		error = vl_driver_share(driver, own.start + at, 4096, own.fd, at);
+	}
+	assert_int_equal(error, -ENOSPC);
+	assert_true(count >= 8);
+	joint_close(joint);
+	own_memory_close(&own);
+}
+
+static void a_pool_is_of_no_use_with_foreign_memory(void **)
+{
+	struct joint *joint = open_foreign(&foreign_variants[0], 64);
+	struct vl_driver_frame frame;
+
+	assert_int_equal(vl_driver_alloc(joint->driver, 0, &frame, 1), 0);
+	assert_int_equal(vl_driver_grow(joint->driver, 0, 8, true), -EINVAL);
+	assert_int_equal(vl_driver_rx_burst(joint->driver, 0, &frame, 1), 0);
+	joint_close(joint);
+}
+
+/* ---- waiting that ends otherwise ---- */
+
+static void on_alarm(int) {}
+
+static void a_signal_ends_a_wait(void **)
+{
+	const struct itimerval soon = {.it_value.tv_usec = 20000};
+	struct sigaction action = {.sa_handler = on_alarm}, old;
+	struct joint_options options = {0};
+	struct joint *joint = joint_open(&options);
+
+	vl_driver_woken(joint->driver, 0);
+	check(sigaction(SIGALRM, &action, &old) == 0);
+	check(setitimer(ITIMER_REAL, &soon, NULL) == 0);
+	assert_int_equal(vl_driver_wait(joint->driver, 0, JOINT_TIMEOUT_MS), -EINTR);
+	check(sigaction(SIGALRM, &old, NULL) == 0);
+	joint_close(joint);
+}
+
+static void a_device_that_hangs_up_ends_a_wait(void **state)
+{
+	struct joint_options options = {.variant = *state};
+	struct joint *joint = joint_open(&options);
+	struct vl_driver_frame frame;
+
+	vl_driver_woken(joint->driver, 0);
+	joint_hang_up(joint);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(vl_driver_wait(joint->driver, 0, JOINT_TIMEOUT_MS), -ECONNRESET);
+		assert_int_equal(vl_driver_process(joint->driver), -ECONNRESET);
+	}
+	/* Data calls find nothing, and harm nobody. */
+	assert_int_equal(vl_driver_rx_burst(joint->driver, 0, &frame, 1), 0);
+	while (joint_send(joint, 0, NULL, sent, 60))
+		;
+	joint_close(joint);
+}
+
+/* ---- closing ---- */
+
+static void a_closed_driver_leaves_a_device_without_rings(void **state)
+{
+	struct joint_options options = {.variant = *state, .config.queue_pairs = 2};
+	struct joint *joint = joint_open(&options);
+	struct vl_device_status status;
+
+	(void)joint_send(joint, 0, NULL, sent, 60);
+	vl_driver_close(joint->driver);
+	joint->driver = NULL;
+	while (vl_device_status(joint->device, &status), status.attached)
+		usleep(100);
+	assert_int_equal(status.memory_regions, 0);
+	assert_int_equal(status.pairs_up, 0);
+	assert_int_equal(joint_echo(joint, 0), 0);
+	joint_close(joint);
+}
+
+static void nothing_is_left_behind(void **state)
+{
+	unsigned descriptors = open_descriptors(), mappings = arena_mappings();
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct joint_options options = {.variant = *state, .config.queue_pairs = 2};
+		struct joint *joint;
+
+		/* Not on the first steps only. */
+		if (i == 1)
+			options.config.queue_size = 7;
+		if (i == 2)
+			options.device_withheld = BIT(VL_F_VERSION_1);
+		if (i == 3)
+			options.device_pairs = 1;
+		int error = joint_try(&options, &joint);
+		if (error == 0) {
+			assert_true(joint_send(joint, 1, NULL, sent, 60));
+			assert_int_equal(joint_echo(joint, 1), 1);
+			assert_int_equal(joint_receive(joint, 1, NULL, got), 60);
+			assert_int_equal(vl_driver_grow(joint->driver, 1, 10, true), 0);
+		}
+		assert_int_equal(error == 0, i == 0);
+		joint_close(joint);
+		assert_int_equal(open_descriptors(), descriptors);
+		assert_int_equal(arena_mappings(), mappings);
+	}
+	vl_driver_close(NULL);
+}
+
+/* ---- */
+
+static const struct joint_test variant_tests[] = {
+	JOINT_TEST(the_receive_filter_is_set),
+	JOINT_TEST(many_commands_are_obeyed_and_refused),
+	JOINT_TEST(the_pairs_in_use_are_set),
+	JOINT_TEST(a_pool_grows_while_frames_flow),
+	JOINT_TEST(a_device_that_hangs_up_ends_a_wait),
+	JOINT_TEST(a_closed_driver_leaves_a_device_without_rings),
+	JOINT_TEST(nothing_is_left_behind),
+};
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_wrong_configuration_is_explained),
+		cmocka_unit_test(a_configuration_without_size_or_place_is_refused),
+		cmocka_unit_test(a_shorter_configuration_is_taken),
+		cmocka_unit_test(a_socket_that_nobody_serves_is_explained),
+		cmocka_unit_test(what_the_device_lacks_is_named),
+		cmocka_unit_test(more_pairs_than_the_device_has_are_refused),
+		cmocka_unit_test(several_pairs_without_mq_are_refused),
+		cmocka_unit_test(rings_of_every_size_work),
+		cmocka_unit_test(the_device_is_described),
+		cmocka_unit_test(a_bare_device_has_no_address),
+		cmocka_unit_test(what_is_withheld_is_not_negotiated),
+		cmocka_unit_test(the_environment_chooses_the_ring),
+		cmocka_unit_test(without_a_control_queue_there_are_no_commands),
+		cmocka_unit_test(frames_lie_in_the_applications_memory),
+		cmocka_unit_test(no_name_of_a_sent_buffer_is_lost),
+		cmocka_unit_test(what_cannot_be_shared_is_refused),
+		cmocka_unit_test(a_pool_is_of_no_use_with_foreign_memory),
+		cmocka_unit_test(a_signal_ends_a_wait),
+	};
+
+	return run_for_all_variants("driver, control", variant_tests, COUNT_OF(variant_tests))
+	       + cmocka_run_group_tests_name("driver, opening", tests, NULL, NULL);
+}
