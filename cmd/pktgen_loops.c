@@ -6,6 +6,7 @@
  */
 #include "pktgen_loops.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -162,6 +163,37 @@ static inline void clean_headers(struct vl_driver_frame *frames, unsigned count)
 		frames[i].header.flags &= VL_NET_NEEDS_CSUM;
 }
 
+/*
+ * The ring had no room for all of them, or the first is one that may come and not go: it needs an
+ * offload that was negotiated for receiving only. What is not sent is given back and counted.
+ */
+static __attribute__((cold)) void reflect_rest(
+	struct worker *worker,
+	struct duty *duty,
+	struct vl_driver_frame *frames,
+	unsigned count,
+	int taken
+)
+{
+	while (taken > 0 || taken == -EINVAL) {
+		unsigned done = (unsigned)taken;
+
+		if (taken == -EINVAL) {
+			done = frames->header.num_buffers > 1 ? frames->header.num_buffers : 1;
+			done = done < count ? done : count;
+			vl_driver_free(duty->driver, duty->pair, frames, done);
+			duty->dropped++;
+		}
+		frames += done;
+		count -= done;
+		taken = count > 0 ? vl_driver_tx_burst(duty->driver, duty->pair, frames, count) : 0;
+	}
+	if (taken < 0)
+		(void)stop_duty(worker, duty);
+	duty->dropped += count;
+	vl_driver_free(duty->driver, duty->pair, frames, count);
+}
+
 static inline unsigned reflect_step(
 	struct worker *worker, struct duty *duty, struct vl_driver_frame *frames, const bool swap
 )
@@ -179,12 +211,8 @@ static inline unsigned reflect_step(
 	if (swap)
 		exchange_addresses(frames, (unsigned)count);
 	taken = vl_driver_tx_burst(duty->driver, duty->pair, frames, (unsigned)count);
-	if (__builtin_expect(taken != count, false)) {
-		if (taken < 0)
-			return stop_duty(worker, duty);
-		duty->dropped += (unsigned)(count - taken);
-		vl_driver_free(duty->driver, duty->pair, frames + taken, (unsigned)(count - taken));
-	}
+	if (__builtin_expect(taken != count, false))
+		reflect_rest(worker, duty, frames, (unsigned)count, taken);
 	return (unsigned)count;
 }
 

@@ -19,19 +19,22 @@ enum {
 
 /* ---- opening ---- */
 
-static uint32_t choose_buffer_size(const struct pktgen_options *options)
+static uint32_t choose_buffer_size(const struct pktgen_options *options, unsigned port)
 {
 	uint32_t size = options->buffer_size > 0 ? options->buffer_size : BUFFER_DEFAULT;
+	bool builds = pktgen_port_sends(options, port)
+		      && (options->mode != MODE_REFLECT || options->in_flight > 0);
 
-	if (options->mode != MODE_RECEIVE && size < options->sizes.max)
+	/* A frame is built in one buffer. Who only receives may be given smaller ones. */
+	if ((builds || options->buffer_size == 0) && size < options->sizes.max)
 		size = options->sizes.max;
 	return (size + BUFFER_ALIGN - 1) / BUFFER_ALIGN * BUFFER_ALIGN;
 }
 
-static enum pktgen_exit open_port(
-	struct port *port, const struct pktgen_port_name *name, const struct pktgen_options *options
-)
+static enum pktgen_exit
+open_port(struct port *port, const struct pktgen_options *options, unsigned index)
 {
+	const struct pktgen_port_name *name = &options->ports[index];
 	const struct vl_driver_config config = {
 		.size = sizeof(config),
 		.path = name->path,
@@ -43,7 +46,7 @@ static enum pktgen_exit open_port(
 		.isa = options->isa,
 		.wanted = options->wanted,
 		.withheld = options->withheld,
-		.buffer_size = choose_buffer_size(options),
+		.buffer_size = choose_buffer_size(options, index),
 		.timeout_ms = (int)(options->timeout * 1000),
 	};
 	struct vl_driver_error why = {};
@@ -51,11 +54,16 @@ static enum pktgen_exit open_port(
 
 	if (result < 0) {
 		port->driver = NULL;
+		if (why.text[0] == '\0')
+			(void)snprintf(
+				why.text,
+				sizeof(why.text),
+				"cannot open %.200s: %s",
+				name->path,
+				strerror(-result)
+			);
 		return pktgen_fail(
-			result == -EINVAL ? PKTGEN_USAGE : PKTGEN_UNCONNECTED,
-			"cannot open %s: %s",
-			name->path,
-			why.text[0] != '\0' ? why.text : strerror(-result)
+			result == -EINVAL ? PKTGEN_USAGE : PKTGEN_UNCONNECTED, "%s", why.text
 		);
 	}
 	port->path = name->path;
@@ -177,7 +185,7 @@ enum pktgen_exit ports_open(struct port *ports, const struct pktgen_options *opt
 	enum pktgen_exit status = PKTGEN_OK;
 
 	for (unsigned i = 0; i < options->port_count && status == PKTGEN_OK; i++)
-		status = open_port(&ports[i], &options->ports[i], options);
+		status = open_port(&ports[i], options, i);
 	if (status == PKTGEN_OK)
 		status = check_features(ports, options);
 	if (status != PKTGEN_OK)
