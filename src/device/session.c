@@ -349,8 +349,16 @@ static int enable_vring(void *context, unsigned index, bool enable)
 	struct vl_device *device = context;
 	struct virtqueue *vq = &device->queues[index];
 	struct queue *queue = device_live(device, index);
+	bool was = vq->enabled;
 
 	vq->enabled = enable;
+	if (was && !enable && queue != NULL) {
+		/* Whoever disables a ring may take its buffers back as soon as we answer: no copy
+		 * may be under way then. It is built anew, asking for kicks, and not written to
+		 * before the driver uses it again. */
+		device_unpublish(device, index);
+		return device_publish(device, index);
+	}
 	if (queue != NULL)
 		atomic_store_explicit(&queue->enabled, enable, memory_order_relaxed);
 	device_queue_changed(device, index);

@@ -194,6 +194,13 @@ static inline bool packed_wants_call(struct ring *ring)
 	return event >= from && event < to;
 }
 
+static inline bool packed_has_more(struct ring *ring)
+{
+	uint16_t flags = __atomic_load_n(&ring->packed_desc[ring->next].flags, __ATOMIC_RELAXED);
+
+	return packed_is_available(flags, ring->next_wrap);
+}
+
 static inline bool packed_notify_on(struct ring *ring)
 {
 	uint16_t wish = VRING_PACKED_EVENT_FLAG_ENABLE;
@@ -210,8 +217,7 @@ static inline bool packed_notify_on(struct ring *ring)
 	__atomic_store_n(&ring->device_event->flags, wish, __ATOMIC_RELEASE);
 	/* full: our wish before our last look at the descriptor */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	uint16_t flags = __atomic_load_n(&ring->packed_desc[ring->next].flags, __ATOMIC_RELAXED);
-	return packed_is_available(flags, ring->next_wrap);
+	return packed_has_more(ring);
 }
 
 static inline void packed_notify_off(struct ring *ring)

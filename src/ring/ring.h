@@ -67,8 +67,9 @@ struct ring {
 	uint16_t used_next; /* split: free running index; packed: slot, of the next used element */
 	uint16_t signalled; /* used_next at the last decision whether to notify */
 	bool next_wrap, used_wrap, signalled_wrap; /* packed: wrap counters */
-	uint32_t walked;     /* descriptors looked at since the user set it to zero */
-	bool notify_me;	     /* the driver was asked for notifications */
+	uint32_t walked; /* descriptors looked at since the user set it to zero */
+	bool notify_me;	 /* the driver was asked for notifications, when `next` was ... */
+	uint16_t notify_next;
 	unsigned hint;	     /* memory region used last */
 	uint32_t held_first; /* position in `held` of the oldest chain */
 	uint32_t held_count;
@@ -350,7 +351,12 @@ static inline bool ring_wants_call(struct ring *ring, const bool packed)
 
 static inline bool ring_notify_on(struct ring *ring, const bool packed)
 {
+	/* Not again for the same place: a driver may free an idle ring that it has only disabled,
+	 * as User Mode Linux does, and what is written there then is somebody else's. */
+	if (ring->notify_me && ring->notify_next == ring->next)
+		return packed ? packed_has_more(ring) : split_has_more(ring);
 	ring->notify_me = true;
+	ring->notify_next = ring->next;
 	return packed ? packed_notify_on(ring) : split_notify_on(ring);
 }
 

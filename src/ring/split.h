@@ -292,6 +292,11 @@ static inline bool split_wants_call(struct ring *ring)
 	return vring_need_event(event, ring->used_next, from);
 }
 
+static inline bool split_has_more(struct ring *ring)
+{
+	return __atomic_load_n(&ring->avail->idx, __ATOMIC_RELAXED) != ring->next;
+}
+
 static inline bool split_notify_on(struct ring *ring)
 {
 	if (ring->event_idx)
@@ -300,7 +305,7 @@ static inline bool split_notify_on(struct ring *ring)
 		__atomic_store_n(&ring->used->flags, 0, __ATOMIC_RELAXED);
 	/* full: our wish before our last look at the driver's index */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return __atomic_load_n(&ring->avail->idx, __ATOMIC_RELAXED) != ring->next;
+	return split_has_more(ring);
 }
 
 static inline void split_notify_off(struct ring *ring)

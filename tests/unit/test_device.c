@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ring/ring.h"
 #include "traffic.h"
 #include "variants.h"
 
@@ -432,6 +433,35 @@ static void a_sleeper_is_kicked(void **state)
 	front_close(&front);
 }
 
+/* User Mode Linux frees a ring that it has disabled: what an idle device wrote there would be
+ * written into somebody else's memory. */
+static void a_disabled_ring_that_is_idle_is_not_written(void **state)
+{
+	uint8_t pattern[64];
+	struct vl_frame frames[4];
+	struct front front;
+
+	open_with(&front, *state, 0);
+	struct guest_ring *ring = &front.rings[TX];
+	/* The device is busy with it, so kicks are off, when it is disabled. */
+	traffic_send_plain(&front, TX, sent, 60);
+	assert_int_equal(vl_device_borrow(front.device, 0, frames, 4), 1);
+	vl_device_give_back(front.device, 0, 1);
+	front_enable_ring(&front, TX, false);
+	uint64_t size = ring_device_bytes(ring->packed, ring->size);
+	if (size > sizeof(pattern))
+		size = sizeof(pattern);
+	uint8_t *end = (uint8_t *)ring->used + ring_device_bytes(ring->packed, ring->size) - size;
+	memset(pattern, 0xa5, sizeof(pattern));
+	memcpy(end, pattern, size);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(vl_device_borrow(front.device, 0, frames, 4), 0);
+		assert_true(vl_device_sleep(front.device, 0));
+	}
+	assert_memory_equal(end, pattern, size);
+	front_close(&front);
+}
+
 /* Whoever sleeps on a kick descriptor has to hear that it is gone: nobody will ever signal it. */
 static void a_kick_that_is_taken_away_is_told(void **state)
 {
@@ -523,6 +553,7 @@ static const struct variant_test device_tests[] = {
 	VARIANT_TEST(a_borrow_gives_at_most_what_was_asked_for),
 	VARIANT_TEST(a_driver_in_wait_is_called_when_frames_are_given_back),
 	VARIANT_TEST(a_sleeper_is_kicked),
+	VARIANT_TEST(a_disabled_ring_that_is_idle_is_not_written),
 	VARIANT_TEST(a_kick_that_is_taken_away_is_told),
 	VARIANT_TEST(a_kick_is_cleared_and_counted),
 	VARIANT_TEST(a_disabled_transmit_queue_discards_and_counts),
