@@ -135,6 +135,9 @@ int vl_driver_wait(struct vl_driver *driver, unsigned index, int timeout_ms)
 		{.fd = driver->frontend->poll_fd, .events = POLLIN},
 	};
 
+	/* A session that has failed has nothing more to say, and no descriptor tells so again. */
+	if (driver->frontend->failed != 0)
+		return driver->frontend->failed;
 	/* A call for what was polled since would wake in vain. */
 	vl_driver_woken(driver, index);
 	if (!vl_driver_sleep(driver, index))

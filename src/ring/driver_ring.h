@@ -89,6 +89,12 @@ static inline int driver_ring_break(struct driver_ring *ring, const char *why)
 	return -1;
 }
 
+/* A length that the device wrote: none may pass for DRIVER_USED_FULL, which is ours to say. */
+static inline uint32_t driver_ring_length(uint32_t length)
+{
+	return length - (length == DRIVER_USED_FULL);
+}
+
 static inline uint32_t driver_ring_free(const struct driver_ring *ring)
 {
 	return ring->slots - (ring->next - ring->tail);

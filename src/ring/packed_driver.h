@@ -116,7 +116,7 @@ static inline bool packed_driver_used_at(
 
 	/* What the device wrote before the flags is read after them, as x86 loads go. */
 	__atomic_signal_fence(__ATOMIC_ACQUIRE);
-	*length = (uint32_t)unit[1];
+	*length = driver_ring_length((uint32_t)unit[1]);
 	*id = (uint16_t)(unit[1] >> 32);
 	return ((uint16_t)(unit[1] >> 48) & mask) == want;
 #else
@@ -125,7 +125,7 @@ static inline bool packed_driver_used_at(
 
 	if ((flags & mask) != want)
 		return false;
-	*length = __atomic_load_n(&desc->len, __ATOMIC_RELAXED);
+	*length = driver_ring_length(__atomic_load_n(&desc->len, __ATOMIC_RELAXED));
 	*id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED);
 	return true;
 #endif

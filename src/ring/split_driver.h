@@ -114,7 +114,7 @@ static inline int split_driver_reap_odd(
 	const struct vring_used_elem *element =
 		&ring->used->ring[ring->used_next & (ring->size - 1)];
 	uint32_t id = __atomic_load_n(&element->id, __ATOMIC_RELAXED);
-	uint32_t length = __atomic_load_n(&element->len, __ATOMIC_RELAXED);
+	uint32_t length = driver_ring_length(__atomic_load_n(&element->len, __ATOMIC_RELAXED));
 	uint32_t slot = id / ring->stride;
 
 	if (id >= ring->size || id % ring->stride != 0 || !driver_ring_is_outstanding(ring, slot)
@@ -164,7 +164,9 @@ split_driver_reap(struct driver_ring *ring, uint32_t max, uint32_t *first, uint3
 		for (uint32_t i = 0; i < 8; i++) {
 			wrong |= __atomic_load_n(&element[i].id, __ATOMIC_RELAXED)
 				 ^ (id + i * ring->stride);
-			lengths[n + i] = __atomic_load_n(&element[i].len, __ATOMIC_RELAXED);
+			lengths[n + i] = driver_ring_length(
+				__atomic_load_n(&element[i].len, __ATOMIC_RELAXED)
+			);
 		}
 		if (wrong != 0)
 			break;
@@ -176,7 +178,7 @@ split_driver_reap(struct driver_ring *ring, uint32_t max, uint32_t *first, uint3
 		if (__atomic_load_n(&element->id, __ATOMIC_RELAXED)
 		    != driver_ring_slot(ring, tail + n) * ring->stride)
 			break;
-		lengths[n] = __atomic_load_n(&element->len, __ATOMIC_RELAXED);
+		lengths[n] = driver_ring_length(__atomic_load_n(&element->len, __ATOMIC_RELAXED));
 	}
 	if (n == 0)
 		return split_driver_reap_odd(ring, (uint32_t)known, max, first, lengths);

@@ -107,10 +107,8 @@ static void wake_thread(struct joint *joint)
 
 /* ---- life ---- */
 
-static void fill_config(struct vl_driver_config *config, const struct joint_options *options)
+void joint_fill_config(struct vl_driver_config *config, const struct joint_variant *variant)
 {
-	const struct joint_variant *variant = options->variant;
-
 	config->size = sizeof(*config);
 	if (config->timeout_ms == 0)
 		config->timeout_ms = JOINT_TIMEOUT_MS;
@@ -161,7 +159,7 @@ int joint_try(const struct joint_options *options, struct joint **out)
 	check(pthread_mutex_init(&joint->lock, NULL) == 0);
 	check(pthread_create(&joint->thread, NULL, run, joint) == 0);
 	joint->is_open = true;
-	fill_config(&config, options);
+	joint_fill_config(&config, options->variant);
 	config.socket = ends[1];
 	int error = vl_driver_open(&config, &joint->driver, &joint->why);
 	/* After a failure it is the caller's still. */

@@ -62,6 +62,8 @@ struct joint *joint_open(const struct joint_options *options);
  */
 int joint_try(const struct joint_options *options, struct joint **out);
 void joint_close(struct joint *joint);
+/* What a variant asks of a driver; NULL: nothing. */
+void joint_fill_config(struct vl_driver_config *config, const struct joint_variant *variant);
 /* The device ends the session. */
 void joint_hang_up(struct joint *joint);
 
