@@ -340,7 +340,7 @@ static bool parse_touch(const char *text, enum touch *touch)
 int main(int argc, char **argv)
 {
 	static uint8_t seen[SLOTS];
-	struct choice choice = {"none", 64, 512, {1, 0}, 1, 0.1, false};
+	struct choice choice = {"none", 64, 256, {1, 0}, 1, 0.1, false};
 	struct side application = {.in = &back, .out = &there};
 	struct side back_end = {.in = &there, .out = &back, .touch = TOUCH_ALL};
 	uint32_t bad, found = 0;

@@ -188,17 +188,21 @@ static int listen_on(const char *path)
 	return listener;
 }
 
-/* Accept front ends, one after the other, until SIGTERM. A signal interrupts the waiting. */
+/* Accept front ends, one after the other, until SIGTERM. A signal may come just before poll(), so
+ * that does not wait for long. */
 static void serve_all(struct vl_device *device, int listener)
 {
+	struct pollfd waiting = {.fd = listener, .events = POLLIN};
 	struct counts counts = {};
 
 	while (!end_wanted) {
-		int session = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		int session = -1;
 
+		if (poll(&waiting, 1, 10) > 0)
+			session = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (session >= 0)
 			serve(device, session, &counts);
-		else if (report_wanted)
+		if (report_wanted)
 			report(&counts);
 	}
 	report(&counts);
@@ -219,7 +223,7 @@ int main(int argc, char **argv)
 		.mac = {0x02, 0, 0, 0, 0, 1},
 		.control_kick_changed = on_control_kick_changed,
 	};
-	struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: accept() ends */
+	struct sigaction action = {.sa_handler = on_signal};
 	struct vl_device *device;
 	int option, listener;
 

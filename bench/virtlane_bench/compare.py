@@ -9,6 +9,8 @@ the kernel puts pages decides), so medians and quartiles are used, never means.
 import dataclasses
 import statistics
 
+from .machine import DISTURBED
+
 # A figure whose middle half is wider than this part of its median settles nothing.
 WIDEST_SPREAD = 0.25
 # If the middle half of the ratios holds 1, and is wider than this, nobody can be called faster.
@@ -25,6 +27,7 @@ class Sample:
     back_end: float | None = None
     lost: int = 0  # frames that dropped out of the loop
     page_size: int | None = None  # bytes, of the memory that frames are in
+    others: float = 0  # part of the CPUs' time that went elsewhere meanwhile
 
 
 def middle_half(values):
@@ -54,7 +57,7 @@ def verdict(ratios, widest):
     if widest > WIDEST_SPREAD or (low < 1 < high and high - low > WIDEST_TIE):
         return "too noisy to call"
     if len(ratios) < ENOUGH_ROUNDS:
-        return f"only {len(ratios)} rounds"
+        return f"preliminary: {len(ratios)} of {ENOUGH_ROUNDS} rounds"
     return ""
 
 
@@ -88,6 +91,7 @@ def comparison(ours, theirs, side="both", **labels):
     if not ratios:
         return None
     widest = max(spread(our_rates), spread(their_rates))
+    disturbed = any(one.others >= DISTURBED for one in (*ours, *theirs))
     return {
         **labels,
         "unit": "Mframes/s",
@@ -104,7 +108,7 @@ def comparison(ours, theirs, side="both", **labels):
         "cycles_theirs_back_end": _rounded(_cycles(theirs, "back end"), 1),
         "rounds": len(rounds),
         "ratio_quartiles": [round(value, 3) for value in middle_half(ratios)],
-        "verdict": verdict(ratios, widest),
+        "verdict": "disturbed by others" if disturbed else verdict(ratios, widest),
     }
 
 

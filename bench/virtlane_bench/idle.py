@@ -38,7 +38,7 @@ def _measure(ports, seconds):
             return 100 * (_cpu_seconds(pid) - before) / (time.monotonic() - began)
 
 
-def run(arguments):
+def run(arguments, _huge):
     ports = arguments.ports
     seconds = arguments.idle_seconds
     percent = round(_measure(ports, seconds), 2)

@@ -8,6 +8,7 @@ size), and end().
 """
 
 import json
+import select
 import signal
 import subprocess
 import time
@@ -50,6 +51,8 @@ class OurDevice:
 
     def _report(self):
         self._process.send_signal(signal.SIGUSR1)
+        if not select.select([self._process.stdout], [], [], 5)[0]:
+            raise AssertionError("bench/loopback does not answer")
         line = self._process.stdout.readline()
         if not line:
             raise AssertionError("bench/loopback has ended")

@@ -73,10 +73,10 @@ def our_counterpart(mode):
 class Settings:
     seconds: float = 0.5
     warm_up: float = 0.1
-    in_flight: int = 512  # frames in the loop
+    in_flight: int = 256  # frames in the loop; half of what the smallest of the rings holds
     burst: int = 32  # frames a call of testpmd's
     queue_size: int = 1024
-    huge: bool = False  # 2 MiB pages; otherwise 4 KiB
+    huge: bool = False  # 2 MiB pages for DPDK, otherwise 4 KiB
 
     def in_flight_of(self, size):
         """Frames in the loop: of 64 KiB no more than fit into a ring in pieces of 2 KiB."""

@@ -9,8 +9,10 @@ import sys
 import time
 
 BACK_END_CPU, APPLICATION_CPU = 0, 1
-_HUGE_2M = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
-HUGE_PAGES_NEEDED = 160  # two testpmd, or a driver, with room
+_HUGE_PAGES_2M = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+HUGE_PAGES_NEEDED = 192  # two testpmd, with room
+_TICKS = os.sysconf("SC_CLK_TCK")
+DISTURBED = 0.05  # part of the CPUs' time from which on a run is repeated
 _QUIET = 0.05  # busy part of all CPUs that nobody minds
 
 
@@ -19,19 +21,82 @@ def require_two_cpus():
         sys.exit("bench: the two sides need a CPU each; this machine gives us one")
 
 
-def huge_pages_free():
-    """Whether there are 2 MiB pages for both sides. If so all subjects use them."""
-    try:
-        return int(_HUGE_2M.read_text()) >= HUGE_PAGES_NEEDED
-    except OSError:
-        return False
+class HugePages:
+    """2 MiB pages for both sides, reserved meanwhile where the kernel lets us.
+
+    Our driver gets such pages without a reservation, DPDK does not; figures would compare pages
+    with pages otherwise. `given` says whether there are enough.
+    """
+
+    def __init__(self, wanted=True):
+        self.given = False
+        self._wanted = wanted
+        self._before = None
+
+    def __enter__(self):
+        try:
+            missing = HUGE_PAGES_NEEDED - _huge_pages("free")
+            if self._wanted and missing > 0:
+                self._before = _huge_pages("nr")
+                _HUGE_PAGES_2M.joinpath("nr_hugepages").write_text(str(self._before + missing))
+            self.given = self._wanted and _huge_pages("free") >= HUGE_PAGES_NEEDED
+        except OSError:
+            pass  # no such pages, or not root
+        return self
+
+    def __exit__(self, *_):
+        if self._before is not None:
+            try:
+                _HUGE_PAGES_2M.joinpath("nr_hugepages").write_text(str(self._before))
+            except OSError:
+                pass
+
+    def __str__(self):
+        return "2 MiB pages for DPDK" if self.given else "4 KiB pages for DPDK"
+
+
+def _huge_pages(which):
+    return int(_HUGE_PAGES_2M.joinpath(f"{which}_hugepages").read_text())
 
 
 def _cpu_times():
-    """All, idle and stolen time of all CPUs (proc(5), /proc/stat)."""
+    """All, idle and stolen time of all CPUs, in seconds (proc(5), /proc/stat)."""
     fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-    times = [int(field) for field in fields]
+    times = [int(field) / _TICKS for field in fields]
     return sum(times), times[3] + times[4], times[7]
+
+
+def _our_cpu_time():
+    """Of this process and its children, those that have ended included."""
+    mine = os.times()
+    spent = mine.user + mine.system + mine.children_user + mine.children_system
+    for process in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = process.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[1]) == os.getpid():
+            spent += (int(fields[11]) + int(fields[12])) / _TICKS
+    return spent
+
+
+class Others:
+    """What had the CPUs since this was made, besides us: other programs, and the hypervisor.
+
+    Both CPUs are polled from while something is measured, so what others get, a subject lacks.
+    """
+
+    def __init__(self):
+        self._began = self._now()
+
+    @staticmethod
+    def _now():
+        total, idle, _ = _cpu_times()
+        return total, total - idle - _our_cpu_time()
+
+    def part(self):
+        total, others = self._now()
+        return max(0.0, (others - self._began[1]) / max(total - self._began[0], 1 / _TICKS))
 
 
 def busy_part(seconds=0.5):
@@ -39,7 +104,7 @@ def busy_part(seconds=0.5):
     all_before, idle_before, _ = _cpu_times()
     time.sleep(seconds)
     total, idle, _ = _cpu_times()
-    return 1 - (idle - idle_before) / max(total - all_before, 1)
+    return 1 - (idle - idle_before) / max(total - all_before, 1 / _TICKS)
 
 
 class StolenTime:
@@ -50,7 +115,7 @@ class StolenTime:
 
     def part(self):
         total, _, stolen = _cpu_times()
-        return (stolen - self._stolen) / max(total - self._all, 1)
+        return (stolen - self._stolen) / max(total - self._all, 1 / _TICKS)
 
 
 def warn_if_busy():
@@ -65,5 +130,4 @@ def description():
         cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1]
     except (OSError, TypeError):
         cpu = platform.machine()
-    pages = "2 MiB pages" if huge_pages_free() else "4 KiB pages"
-    return f"{cpu}, {os.cpu_count()} CPUs, Linux {platform.release()}, {pages}"
+    return f"{cpu}, {os.cpu_count()} CPUs, Linux {platform.release()}"

@@ -105,12 +105,12 @@ def _plot(samples, rings, sizes):
     )
 
 
-def run(arguments):
+def run(arguments, huge):
     machine.require_two_cpus()
     rings = arguments.rings or list(RINGS)
     sizes = [size for size in arguments.sizes or SIZES if isinstance(size, int)] or SIZES
     seconds = arguments.seconds or 0.7
-    samples = _measure(rings, sizes, arguments.rounds, seconds, machine.huge_pages_free())
+    samples = _measure(rings, sizes, arguments.rounds, seconds, huge)
     ours, theirs = SUBJECTS
     entries = [
         compare.comparison(
