@@ -57,7 +57,7 @@ static inline void prefetch_head(const struct iovec *spans, uint32_t count)
 }
 
 /* The heads of plain chains; each has at most one piece of tail, kept in `tails`. */
-static inline void fetch_plain(
+ALWAYS_INLINE void fetch_plain(
 	struct vl_frame *frames,
 	const struct ring_plain *chains,
 	uint32_t count,
@@ -66,17 +66,18 @@ static inline void fetch_plain(
 )
 {
 	for (uint32_t i = 0; i < count; i++) {
-		const struct ring_plain *chain = &chains[i];
+		const uint8_t *data = chains->at[i].data;
 		struct vl_frame *frame = &frames[i];
-		uint32_t size = chain->size, head_size = size < VL_HEAD_MAX ? size : VL_HEAD_MAX;
+		uint32_t size = chains->size[i],
+			 head_size = size < VL_HEAD_MAX ? size : VL_HEAD_MAX;
 
 		frame->header.num_buffers = 0;
-		memcpy(&frame->header, chain->header, header_size);
-		bytes_copy_head(frame->bytes, chain->data, head_size);
+		memcpy(&frame->header, chains->at[i].header, header_size);
+		bytes_copy_head(frame->bytes, data, head_size);
 		frame->head = frame->bytes;
 		frame->head_size = (uint16_t)head_size;
 		frame->size = size;
-		tails[i].iov_base = chain->data + head_size;
+		tails[i].iov_base = (uint8_t *)data + head_size;
 		tails[i].iov_len = size - head_size;
 		frame->tail = &tails[i];
 		frame->tail_count = size > head_size;
@@ -85,18 +86,22 @@ static inline void fetch_plain(
 
 /* First all chains are parsed and their first lines asked for, then all heads are fetched: the
  * loads of a burst overlap instead of waiting for each other. */
-static inline unsigned
-take_plain(struct queue *queue, struct vl_frame *frames, unsigned max, const bool packed)
+ALWAYS_INLINE unsigned take_plain(
+	struct queue *queue,
+	struct vl_frame *frames,
+	unsigned max,
+	const bool packed,
+	const uint32_t header_size
+)
 {
-	struct ring_plain chains[VL_BURST_MAX];
-	uint32_t n = ring_take_plain(&queue->ring, packed, false, queue->header_size, chains, max);
+	struct ring_plain chains;
+	uint32_t n = ring_take_plain(&queue->ring, packed, false, header_size, &chains, max);
 
-	for (uint32_t i = 0; i < n; i++)
-		__builtin_prefetch(chains[i].data);
-	if (queue->header_size == 12)
-		fetch_plain(frames, chains, n, queue->spans, 12);
-	else
-		fetch_plain(frames, chains, n, queue->spans, 10);
+	for (uint32_t i = 0; i < n; i++) {
+		__builtin_prefetch(chains.at[i].header);
+		__builtin_prefetch(chains.at[i].data);
+	}
+	fetch_plain(frames, &chains, n, queue->spans, header_size);
 	return n;
 }
 
@@ -138,11 +143,12 @@ static inline unsigned take_any(
 	return n;
 }
 
-static inline int
+ALWAYS_INLINE int
 take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const bool packed)
 {
 	queue->ring.walked = 0;
-	unsigned n = take_plain(queue, frames, max, packed);
+	unsigned n = queue->header_size == 12 ? take_plain(queue, frames, max, packed, 12)
+					      : take_plain(queue, frames, max, packed, 10);
 
 	if (n < max)
 		n += take_any(queue, frames + n, max - n, n, packed);

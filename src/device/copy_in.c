@@ -164,21 +164,27 @@ static inline bool is_plain(const struct vl_frame *frame)
 	       && frame->head_size <= VL_HEAD_MAX;
 }
 
-/* Into one buffer that is large enough. */
-static inline void
-put_plain(const struct vl_frame *frame, const struct ring_plain *to, const size_t header_size)
+/* The first frames of a burst, with buffers taken for them: `to`'s i-th is large enough. */
+ALWAYS_INLINE void put_plain(
+	const struct vl_frame *const *frames,
+	const struct ring_plain *to,
+	uint32_t count,
+	const size_t header_size
+)
 {
-	struct vl_net_header header = frame->header;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct vl_frame *frame = frames[i];
+		uint8_t *data = to->at[i].data;
 
-	header.num_buffers = 1;
-	header_put(to->header, &header, header_size);
-	bytes_copy_head(to->data, frame->head, frame->head_size);
-	if (frame->tail_count > 0)
-		bytes_copy(
-			to->data + frame->head_size,
-			frame->tail->iov_base,
-			frame->size - frame->head_size
-		);
+		header_put_plain(to->at[i].header, header_size);
+		bytes_copy_head(data, frame->head, frame->head_size);
+		if (frame->tail_count > 0)
+			bytes_copy(
+				data + frame->head_size,
+				frame->tail->iov_base,
+				frame->size - frame->head_size
+			);
+	}
 }
 
 /*
@@ -186,39 +192,34 @@ put_plain(const struct vl_frame *frame, const struct ring_plain *to, const size_
  * copy_any(). First all buffers are taken, then all is copied: parsing of the ring does not wait
  * for payload. Returns how many frames were delivered.
  */
-static inline unsigned copy_plain(
+ALWAYS_INLINE unsigned copy_plain(
 	const struct vl_device *device,
 	struct queue *queue,
 	const struct vl_frame *const *frames,
 	unsigned count,
 	enum vl_delivery *results,
-	const bool packed
+	const bool packed,
+	const uint32_t header_size
 )
 {
 	struct ring *ring = &queue->ring;
-	struct ring_plain buffers[VL_BURST_MAX];
+	struct ring_plain buffers;
 	uint32_t held = ring->held_count, n = 0;
 
 	if (atomic_load_explicit(&((struct vl_device *)device)->filter, memory_order_relaxed)
 	    != NULL)
 		return 0;
-	while (n < count && is_plain(frames[n]))
-		n++;
-	uint32_t taken = ring_take_plain(ring, packed, true, queue->header_size, buffers, n);
-	for (n = 0; n < taken && frames[n]->size <= buffers[n].size; n++) {
-		ring_held_at(ring, held + n)->written = queue->header_size + frames[n]->size;
-		__builtin_prefetch(buffers[n].data, 1);
+	uint32_t taken = ring_take_plain(ring, packed, true, header_size, &buffers, count);
+	for (; n < taken && is_plain(frames[n]) && frames[n]->size <= buffers.size[n]; n++) {
+		ring_held_at(ring, held + n)->written = header_size + frames[n]->size;
+		__builtin_prefetch(buffers.at[n].header, 1);
+		__builtin_prefetch(buffers.at[n].data, 1);
 		results[n] = VL_DELIVERED;
 	}
-	/* A frame that needs several buffers, or has none large enough. */
+	/* A frame that needs several buffers, or has none large enough, or more done to it. */
 	if (n < taken)
 		ring_untake(ring, packed, taken - n);
-	for (uint32_t i = 0; i < n; i++) {
-		if (queue->header_size == 12)
-			put_plain(frames[i], &buffers[i], 12);
-		else
-			put_plain(frames[i], &buffers[i], 10);
-	}
+	put_plain(frames, &buffers, n, header_size);
 	return n;
 }
 
@@ -263,7 +264,7 @@ static inline unsigned copy_any(
 	return done;
 }
 
-static inline unsigned copy_burst(
+ALWAYS_INLINE unsigned copy_burst(
 	const struct vl_device *device,
 	struct queue *queue,
 	const struct vl_frame *const *frames,
@@ -272,7 +273,9 @@ static inline unsigned copy_burst(
 	const bool packed
 )
 {
-	unsigned done = copy_plain(device, queue, frames, count, results, packed);
+	unsigned done = queue->header_size == 12
+				? copy_plain(device, queue, frames, count, results, packed, 12)
+				: copy_plain(device, queue, frames, count, results, packed, 10);
 
 	if (done < count)
 		done += copy_any(

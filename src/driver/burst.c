@@ -20,8 +20,6 @@ enum {
 	TX_REAP_MIN = 32,
 };
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
 static int broken(const struct driver_ring *ring)
 {
 	return atomic_load_explicit(&ring->broken, memory_order_relaxed) != NULL;

@@ -61,25 +61,23 @@ static inline void bytes_copy(void *to, const void *from, size_t size)
 	memcpy(out + size - 64, in + size - 64, 64);
 }
 
-/* A virtio-net header of 12 or 10 bytes, written only if another stands there: a line that the
- * driver reads and nobody writes stays in both caches. */
-static inline void header_put(void *to, const void *header, size_t size)
+/* The virtio-net header, of 12 or 10 bytes, of a frame in one buffer that asks for nothing. Written
+ * only if another stands there: a line that the driver reads and nobody writes stays in both
+ * caches. */
+static inline void header_put_plain(void *to, size_t size)
 {
-	uint64_t low, low_there;
-	uint32_t high = 0, high_there = 0;
+	const uint64_t low = 0;
+	const uint32_t high = size == 12 ? 1 << 16 : 0; /* num_buffers */
+	const size_t high_size = size == 12 ? 4 : 2;
+	uint64_t low_there;
+	uint32_t high_there = 0;
 
-	memcpy(&low, header, 8);
-	memcpy(&low_there, to, 8);
-	if (size == 12) {
-		memcpy(&high, (const uint8_t *)header + 8, 4);
-		memcpy(&high_there, (const uint8_t *)to + 8, 4);
-	} else {
-		memcpy(&high, (const uint8_t *)header + 8, 2);
-		memcpy(&high_there, (const uint8_t *)to + 8, 2);
-	}
+	memcpy(&low_there, to, sizeof(low_there));
+	memcpy(&high_there, (const uint8_t *)to + 8, high_size);
 	if (low == low_there && high == high_there)
 		return;
-	memcpy(to, header, size == 12 ? 12 : 10);
+	memcpy(to, &low, sizeof(low));
+	memcpy((uint8_t *)to + 8, &high, high_size);
 }
 
 /* Copy the next `size` bytes to `to`; the caller knows that there are as many (if there were fewer,

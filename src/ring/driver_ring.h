@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ring/lanes.h"
+
 enum {
 	DRIVER_RUN_MAX = 64, /* slots that one reap returns */
 /* The length of a chain that was used within a batch (IN_ORDER), of which the device says

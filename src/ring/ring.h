@@ -24,18 +24,21 @@
 #include <sys/uio.h>
 
 #include "memory/memory.h"
+#include "ring/lanes.h"
 
 enum {
+	RING_BURST_MAX = 64,   /* plain chains that are taken together */
 	RING_SIZE_MAX = 32768, /* VIRTIO 1.3, 2.7 and 2.8 */
 	/* More than any driver has in a chain; what bounds the work that one chain can make. */
 	RING_CHAIN_MAX = 1024,	 /* descriptors */
 	RING_CHAIN_SPANS = 1536, /* pieces of memory: descriptors that cross regions have several */
 };
 
-/* A chain that was taken and is not yet published. */
+/* A chain that was taken and is not yet published. In a split ring it looks like the used element
+ * that it becomes. */
 struct ring_held {
 	uint16_t id;	  /* split: head index; packed: buffer id */
-	uint16_t count;	  /* packed: descriptors it takes up in the ring */
+	uint16_t count;	  /* packed: descriptors it takes up in the ring; split: 0 */
 	uint32_t written; /* bytes, for the used element */
 };
 
@@ -129,22 +132,24 @@ static inline int ring_take(
 	uint32_t span_max
 );
 /*
- * A chain of the shapes that nearly all have: one descriptor with header and data, or two, of which
+ * Chains of the shapes that nearly all have: one descriptor with header and data, or two, of which
  * the first is just the header; each in the region used last.
  */
 struct ring_plain {
-	uint8_t *header, *data;
-	uint32_t size; /* bytes at data, at least 1 */
+	struct {
+		uint8_t *header, *data;
+	} at[RING_BURST_MAX];
+	uint32_t size[RING_BURST_MAX]; /* bytes at data, at least 1 */
 };
 /*
  * Take as many plain chains as are next, at most `max`. What comes behind them, if anything, is for
  * ring_take(), which also judges what is wrong. `writable` chains are for the device to write.
  */
-static inline uint32_t ring_take_plain(
+ALWAYS_INLINE uint32_t ring_take_plain(
 	struct ring *ring,
 	const bool packed,
 	const bool writable,
-	uint32_t header_size,
+	const uint32_t header_size,
 	struct ring_plain *out,
 	uint32_t max
 );
@@ -293,6 +298,43 @@ ring_hold_at(struct ring *ring, uint32_t position, uint16_t id, uint16_t count)
 	return position + 1 < ring->size ? position + 1 : 0;
 }
 
+/*
+ * Whether LANES_STEP descriptors are plain chains of one; then their places are stored from out's
+ * n-th on. Each one's rest is its length and, from bit `flags_shift` on, its flags, of which
+ * `flags_mask` have to be `flags`.
+ *
+ * Conditions are differences that are negative if they do not hold, so that all are judged by their
+ * top bits together. Nothing wraps: an offset of 2^62 or more is refused by its own top bits, and
+ * no mapping is larger than 2^47.
+ */
+ALWAYS_INLINE bool ring_place_step(
+	const struct memory_region *region,
+	const lanes *descriptors,
+	const uint32_t flags_shift,
+	const uint64_t flags_mask,
+	const uint64_t flags,
+	const uint32_t header_size,
+	struct ring_plain *out,
+	uint32_t n
+)
+{
+	lanes address = LANES_EVEN(*descriptors), rest = LANES_ODD(*descriptors);
+	lanes offset = address - region->guest_address;
+	lanes size = rest & UINT32_MAX, room = size - header_size;
+	lanes wrong = (region->size - (offset + size)) | offset | offset << 1 | (room - 1)
+		      | (0 - ((rest >> flags_shift & flags_mask) ^ flags));
+
+	if (lanes_any_sign(&wrong))
+		return false;
+	uint64_t host = (uint64_t)(uintptr_t)region->host;
+	lanes at = offset + LANES_FILL(host, host + header_size);
+	lanes_half rooms = LANES_EVEN_HALF(room);
+	lanes_sizes sizes = __builtin_convertvector(rooms, lanes_sizes);
+	memcpy(&out->at[n], &at, sizeof(at));
+	memcpy(&out->size[n], &sizes, sizeof(sizes));
+	return true;
+}
+
 #include "ring/packed.h"
 #include "ring/split.h"
 
@@ -309,11 +351,11 @@ static inline int ring_take(
 		      : split_take(ring, chain, spans, span_max);
 }
 
-static inline uint32_t ring_take_plain(
+ALWAYS_INLINE uint32_t ring_take_plain(
 	struct ring *ring,
 	const bool packed,
 	const bool writable,
-	uint32_t header_size,
+	const uint32_t header_size,
 	struct ring_plain *out,
 	uint32_t max
 )

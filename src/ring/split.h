@@ -164,38 +164,78 @@ static inline struct split_words split_load(const struct vring_desc *desc)
 	};
 }
 
-static inline bool split_is_plain(
+/* Whether the chain at `head` is plain; then its place is out's n-th. */
+ALWAYS_INLINE bool split_place(
 	const struct ring *ring,
 	const struct memory_region *region,
-	struct split_words first,
-	uint16_t flags,
-	uint32_t header_size,
-	struct ring_plain *out
+	uint16_t head,
+	const uint16_t flags,
+	const uint32_t header_size,
+	struct ring_plain *out,
+	uint32_t n
 )
 {
+	struct split_words first = split_load(&ring->split_desc[head]);
 	uint32_t size = (uint32_t)first.rest;
 	uint16_t first_flags = (uint16_t)(first.rest >> 32);
 
-	out->header = ring_place(region, first.address, size);
+	out->at[n].header = ring_place(region, first.address, size);
 	if (first_flags == flags) {
-		out->data = out->header + header_size;
-		out->size = size - header_size;
-		return out->header != NULL && size > header_size;
+		out->at[n].data = out->at[n].header + header_size;
+		out->size[n] = size - header_size;
+		return out->at[n].header != NULL && size > header_size;
 	}
 	uint16_t next = (uint16_t)(first.rest >> 48);
 	if (first_flags != (flags | VRING_DESC_F_NEXT) || size != header_size || next >= ring->size)
 		return false;
 	struct split_words second = split_load(&ring->split_desc[next]);
-	out->size = (uint32_t)second.rest;
-	out->data = ring_place(region, second.address, out->size);
-	return out->header != NULL && out->data != NULL && (uint16_t)(second.rest >> 32) == flags;
+	out->size[n] = (uint32_t)second.rest;
+	out->at[n].data = ring_place(region, second.address, out->size[n]);
+	return out->at[n].header != NULL && out->at[n].data != NULL
+	       && (uint16_t)(second.rest >> 32) == flags;
 }
 
-static inline uint32_t split_take_plain(
+/* The same for LANES_STEP entries of the available ring, from `entry` on; they are held, too. */
+ALWAYS_INLINE bool split_place_step(
+	struct ring *ring,
+	const struct memory_region *region,
+	const uint16_t *entry,
+	uint32_t position,
+	const uint16_t flags,
+	const uint32_t header_size,
+	struct ring_plain *out,
+	uint32_t n
+)
+{
+	const uint64_t outside = (uint16_t) ~(ring->size - 1) * UINT64_C(0x0001000100010001);
+	const struct vring_desc *table = ring->split_desc;
+	lanes_one one[LANES_STEP];
+	lanes_heads ids;
+	lanes descriptors;
+	uint64_t heads = 0;
+
+	memcpy(&heads, entry, sizeof(ids));
+	/* From here on, and below, nothing is fetched again. */
+	atomic_signal_fence(memory_order_acquire);
+	if (heads & outside)
+		return false;
+	for (uint32_t i = 0; i < LANES_STEP; i++)
+		memcpy(&one[i], &table[(uint16_t)(heads >> 16 * i)], sizeof(one[i]));
+	atomic_signal_fence(memory_order_acquire);
+	lanes_gather(&descriptors, one);
+	if (!ring_place_step(region, &descriptors, 32, UINT16_MAX, flags, header_size, out, n))
+		return false;
+	memcpy(&ids, &heads, sizeof(ids));
+	lanes_half held = __builtin_convertvector(ids, lanes_half);
+	memcpy(&ring->held[position], &held, sizeof(held));
+	return true;
+}
+
+ALWAYS_INLINE uint32_t split_take_plain(
 	struct ring *ring,
 	const struct memory_region *region,
 	const bool writable,
-	uint32_t header_size,
+	const uint32_t header_size,
 	struct ring_plain *out,
 	uint32_t max
 )
@@ -203,33 +243,40 @@ static inline uint32_t split_take_plain(
 	/* Copies: the compiler cannot know that what is stored below is not they. */
 	const struct memory_region where = *region;
 	const struct vring_avail *avail = ring->avail;
-	const uint32_t mask = ring->size - 1;
+	const uint32_t size = ring->size;
+	const uint16_t flags = writable ? VRING_DESC_F_WRITE : 0;
 	uint32_t position = ring->held_first + ring->held_count, n = 0;
 	int available = split_available(ring);
 	uint16_t next = ring->next;
+	bool steps = LANES > 0;
 
 	if (available <= 0)
 		return 0;
 	if (max > (uint32_t)available)
 		max = (uint32_t)available;
-	if (position >= ring->size)
-		position -= ring->size;
-	for (; n < max; n++) {
-		uint16_t head = __atomic_load_n(
-			&avail->ring[(uint16_t)(next + n) & mask], __ATOMIC_RELAXED
-		);
+	if (position >= size)
+		position -= size;
+	while (n < max) {
+		uint32_t index = (uint16_t)(next + n) & (size - 1);
+		const uint16_t *entry = &avail->ring[index];
 
-		if (head > mask
-		    || !split_is_plain(
-			    ring,
-			    &where,
-			    split_load(&ring->split_desc[head]),
-			    writable ? VRING_DESC_F_WRITE : 0,
-			    header_size,
-			    &out[n]
-		    ))
+		if (steps && n + LANES_STEP <= max && index + LANES_STEP <= size
+		    && position + LANES_STEP <= size) {
+			steps = split_place_step(
+				ring, &where, entry, position, flags, header_size, out, n
+			);
+			if (steps) {
+				n += LANES_STEP;
+				position += LANES_STEP;
+				position = position < size ? position : 0;
+				continue;
+			}
+		}
+		uint16_t head = __atomic_load_n(entry, __ATOMIC_RELAXED);
+		if (head >= size || !split_place(ring, &where, head, flags, header_size, out, n))
 			break;
-		position = ring_hold_at(ring, position, head, 1);
+		position = ring_hold_at(ring, position, head, 0);
+		n++;
 	}
 	ring->next = (uint16_t)(next + n);
 	return n;
@@ -252,24 +299,58 @@ split_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, uin
 		return ring_break(ring, "an available entry is outside the descriptor table");
 	if (split_walk(ring, ring->split_desc, ring->size, head, false, chain, spans, span_max) < 0)
 		return -1;
-	ring_hold(ring, head, 1);
+	ring_hold(ring, head, 0);
 	ring->next++;
 	return 1;
 }
 
-static inline void split_publish(struct ring *ring, uint32_t count)
+/* Store used elements, unless they stand there already: with a driver that names the same chain in
+ * the same place every time, the line stays in both caches. */
+ALWAYS_INLINE void
+split_store_used(struct vring_used_elem *to, const struct ring_held *held, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		const struct ring_held *held = ring_held_at(ring, i);
-		struct vring_used_elem *element =
-			&ring->used->ring[(uint16_t)(ring->used_next + i) & (ring->size - 1)];
+		uint64_t element, there;
 
-		/* What stands there already need not be written: with a driver that names the same
-		 * chain in the same place every time, the line stays in both caches. */
-		if (element->id != held->id || element->len != held->written) {
-			element->id = held->id;
-			element->len = held->written;
-		}
+		memcpy(&element, &held[i], sizeof(element));
+		memcpy(&there, &to[i], sizeof(there));
+		if (element != there)
+			memcpy(&to[i], &element, sizeof(element));
+	}
+}
+
+/* The same for as many as fit into a vector. */
+ALWAYS_INLINE void split_store_used_step(struct vring_used_elem *to, const struct ring_held *held)
+{
+	lanes elements, there;
+
+	memcpy(&elements, held, sizeof(elements));
+	memcpy(&there, to, sizeof(there));
+	there ^= elements;
+	if (lanes_any(&there))
+		memcpy(to, &elements, sizeof(elements));
+}
+
+static inline void split_publish(struct ring *ring, uint32_t count)
+{
+	uint32_t done = 0;
+
+	while (done < count) {
+		uint32_t index = (uint16_t)(ring->used_next + done) & (ring->size - 1);
+		const struct ring_held *held = ring_held_at(ring, done);
+		/* Until one of the two wraps. */
+		uint32_t run = (uint32_t)(ring->held + ring->size - held);
+
+		if (run > ring->size - index)
+			run = ring->size - index;
+		if (run > count - done)
+			run = count - done;
+		done += run;
+		struct vring_used_elem *to = &ring->used->ring[index];
+		for (; LANES > 0 && run >= LANES_WIDTH;
+		     run -= LANES_WIDTH, to += LANES_WIDTH, held += LANES_WIDTH)
+			split_store_used_step(to, held);
+		split_store_used(to, held, run);
 	}
 	ring->used_next = (uint16_t)(ring->used_next + count);
 	/* release: data and elements before the index */
