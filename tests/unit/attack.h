@@ -10,6 +10,7 @@ struct attack {
 	/* Makes one chain, or what looks like one, available on rings[index]. */
 	void (*make)(struct front *front, unsigned index);
 	const char *reason; /* vl_queue_status.broken afterwards */
+	bool whole_ring;    /* chains that were made available before it are lost, too */
 };
 
 /* Writable buffers in them suit a receive queue, readable ones a transmit queue: `make` looks at

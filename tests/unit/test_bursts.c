@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Bursts of plain chains are taken several descriptors a step. Whatever is not plain, or not right,
+ * at any place of a burst has to be treated as if it had come alone.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "attack.h"
+#include "traffic.h"
+#include "variants.h"
+
+enum {
+	FRAME_SIZE = 100,
+	BUFFER_SIZE = 256,
+	HEADER_SIZE = 12,
+	BEFORE_MAX = 9, /* good chains before the odd one: two steps of four, and one */
+	RING_SIZE = 64,
+	RX = 0,
+	TX = 1,
+};
+
+static uint8_t frame_bytes[FRAME_SIZE];
+
+static void open_front(struct front *front, const struct variant *variant)
+{
+	struct front_options options = {
+		.ring_size = RING_SIZE,
+		.features = variant_features(variant) | BIT(VL_F_INDIRECT_DESC),
+	};
+
+	pattern_fill(frame_bytes, sizeof(frame_bytes), 1);
+	front_open(front, &options);
+}
+
+/* Take all frames that the driver sent; returns how many, each of which has to be the usual. */
+static unsigned borrow_all(struct front *front)
+{
+	struct vl_frame frames[VL_BURST_MAX];
+	uint8_t got[FRAME_SIZE];
+	unsigned total = 0;
+	int n;
+
+	while ((n = vl_device_borrow(front->device, 0, frames, VL_BURST_MAX)) > 0) {
+		for (int i = 0; i < n; i++) {
+			assert_int_equal(frames[i].size, FRAME_SIZE);
+			frame_flatten(&frames[i], got);
+			assert_memory_equal(got, frame_bytes, FRAME_SIZE);
+		}
+		vl_device_give_back(front->device, 0, (unsigned)n);
+		total += (unsigned)n;
+	}
+	return total;
+}
+
+/* Deliver a burst; returns how many frames arrived before the first that did not. */
+static unsigned deliver_all(struct front *front, unsigned count)
+{
+	const struct vl_frame *frames[VL_BURST_MAX];
+	enum vl_delivery results[VL_BURST_MAX];
+	struct built_frame built;
+	unsigned done, delivered = 0;
+
+	frame_build(&built, frame_bytes, FRAME_SIZE, 64, NULL);
+	for (unsigned i = 0; i < count; i++)
+		frames[i] = &built.frame;
+	done = vl_device_copy_in(front->device, 0, frames, count, results);
+	vl_device_flush(front->device, 0);
+	while (delivered < done && results[delivered] == VL_DELIVERED)
+		delivered++;
+	return delivered;
+}
+
+static void check_received(struct front *front, unsigned count)
+{
+	struct vl_net_header header;
+	uint8_t got[BUFFER_SIZE];
+
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(traffic_receive(front, RX, &header, got, sizeof(got)), FRAME_SIZE);
+		assert_memory_equal(got, frame_bytes, FRAME_SIZE);
+		assert_int_equal(header.num_buffers, 1);
+		assert_int_equal(header.flags, 0);
+	}
+	assert_int_equal(traffic_receive(front, RX, &header, got, sizeof(got)), -1);
+}
+
+static void
+attack_sender(const struct variant *variant, const struct attack *attack, unsigned before)
+{
+	struct front front;
+
+	open_front(&front, variant);
+	for (unsigned i = 0; i < before; i++)
+		traffic_send_plain(&front, TX, frame_bytes, FRAME_SIZE);
+	attack->make(&front, TX);
+	assert_int_equal(borrow_all(&front), before);
+	assert_string_equal(front_queue(&front, TX).broken, attack->reason);
+	front_close(&front);
+}
+
+static void
+attack_receiver(const struct variant *variant, const struct attack *attack, unsigned before)
+{
+	struct front front;
+
+	open_front(&front, variant);
+	if (before > 0)
+		traffic_post(&front, RX, before, BUFFER_SIZE, NULL, GUEST_CHAINED);
+	attack->make(&front, RX);
+	assert_int_equal(deliver_all(&front, before + 4), before);
+	assert_string_equal(front_queue(&front, RX).broken, attack->reason);
+	front_close(&front);
+}
+
+static void an_attack_at_any_place_of_a_burst_is_seen(void **state)
+{
+	const struct variant *variant = *state;
+	const struct attack *attacks = variant->packed ? attacks_packed : attacks_split;
+	unsigned count = variant->packed ? attacks_packed_count : attacks_split_count;
+
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned before = 1; before <= BEFORE_MAX && !attacks[i].whole_ring;
+		     before++) {
+			print_message("           %s behind %u\n", attacks[i].name, before);
+			attack_sender(variant, &attacks[i], before);
+			attack_receiver(variant, &attacks[i], before);
+		}
+	}
+}
+
+/* ---- addresses ---- */
+
+struct place {
+	uint64_t address; /* of header and frame */
+	bool good;
+};
+
+static void add_at(struct front *front, uint64_t address)
+{
+	struct guest_piece piece = {address, HEADER_SIZE + FRAME_SIZE, false};
+
+	assert_true(guest_ring_add(&front->rings[TX], &piece, 1, GUEST_CHAINED, 0));
+}
+
+static uint64_t good_address(struct front *front, uint64_t address)
+{
+	uint8_t *at = guest_at(&front->guest, address);
+
+	memset(at, 0, HEADER_SIZE);
+	memcpy(at + HEADER_SIZE, frame_bytes, FRAME_SIZE);
+	return address;
+}
+
+static void send_at(const struct variant *variant, const struct place *place, unsigned before)
+{
+	struct front front;
+	uint64_t usual;
+	unsigned after = 3;
+
+	open_front(&front, variant);
+	usual = guest_alloc_in(&front.guest, GUEST_HIGH, HEADER_SIZE + FRAME_SIZE, 64);
+	good_address(&front, usual);
+	for (unsigned i = 0; i < before; i++)
+		add_at(&front, usual);
+	add_at(&front, place->good ? good_address(&front, place->address) : place->address);
+	for (unsigned i = 0; i < after; i++)
+		add_at(&front, usual);
+	assert_int_equal(borrow_all(&front), place->good ? before + 1 + after : before);
+	if (place->good)
+		assert_null(front_queue(&front, TX).broken);
+	else
+		assert_string_equal(
+			front_queue(&front, TX).broken, "a buffer lies outside the shared memory"
+		);
+	front_close(&front);
+}
+
+static void a_buffer_at_the_border_of_a_region_is_judged_to_the_byte(void **state)
+{
+	const uint64_t first = GUEST_HIGH_ADDRESS, end = GUEST_HIGH_ADDRESS + GUEST_HIGH_SIZE;
+	const uint64_t size = HEADER_SIZE + FRAME_SIZE;
+	const struct place places[] = {
+		{end - size, true},
+		{end - size + 1, false},
+		{end - 1, false},
+		{end, false},
+		{end + (UINT64_C(1) << 62), false},
+		{first - 1, false},
+		{first - size, false},
+		{first + (UINT64_C(1) << 62), false},
+		{first + (UINT64_C(1) << 63), false},
+		{first + (UINT64_C(3) << 62), false},
+		{(UINT64_C(1) << 62) - size, false},
+		{(UINT64_C(1) << 63) - size, false},
+		{UINT64_MAX - size, false},
+		{UINT64_MAX, false},
+	};
+
+	for (unsigned i = 0; i < COUNT_OF(places); i++)
+		for (unsigned before = 0; before <= BEFORE_MAX; before++)
+			send_at(*state, &places[i], before);
+}
+
+/* ---- what is right, but not plain ---- */
+
+static void a_chain_of_another_shape_may_stand_at_any_place(void **state)
+{
+	const struct vl_net_header header = {0};
+	const struct cuts shapes[] = {
+		{1, {HEADER_SIZE}}, {1, {HEADER_SIZE + 20}}, {2, {5, 40}}, {1, {1}}};
+	enum {
+		COUNT = 20,
+	};
+
+	for (unsigned i = 0; i < 2 * COUNT_OF(shapes); i++) {
+		for (unsigned odd = 0; odd < COUNT; odd++) {
+			struct front front;
+
+			open_front(&front, *state);
+			for (unsigned n = 0; n < COUNT; n++)
+				traffic_send(
+					&front,
+					TX,
+					&header,
+					frame_bytes,
+					FRAME_SIZE,
+					n == odd ? &shapes[i / 2] : NULL,
+					n == odd && i % 2 ? GUEST_INDIRECT : GUEST_CHAINED
+				);
+			assert_int_equal(borrow_all(&front), COUNT);
+			front_close(&front);
+		}
+	}
+}
+
+static void a_small_buffer_may_stand_at_any_place(void **state)
+{
+	enum {
+		COUNT = 20,
+	};
+
+	for (unsigned odd = 0; odd < COUNT; odd++) {
+		struct front front;
+
+		open_front(&front, *state);
+		for (unsigned n = 0; n < COUNT; n++)
+			traffic_post(
+				&front,
+				RX,
+				1,
+				n == odd ? HEADER_SIZE + FRAME_SIZE : BUFFER_SIZE,
+				NULL,
+				GUEST_CHAINED
+			);
+		assert_int_equal(deliver_all(&front, COUNT), COUNT);
+		check_received(&front, COUNT);
+		front_close(&front);
+	}
+}
+
+/* Positions wrap in the middle of steps, and what is held does at other places. */
+static void bursts_of_all_lengths_go_around_the_ring(void **state)
+{
+	struct front front;
+	struct guest_used used;
+
+	open_front(&front, *state);
+	for (unsigned round = 0; round < 300; round++) {
+		unsigned count = 1 + round * 7 % (RING_SIZE - 1);
+
+		for (unsigned i = 0; i < count; i++)
+			traffic_send_plain(&front, TX, frame_bytes, FRAME_SIZE);
+		assert_int_equal(borrow_all(&front), count);
+		for (unsigned i = 0; i < count; i++)
+			assert_true(guest_ring_reap(&front.rings[TX], &used));
+		assert_false(guest_ring_reap(&front.rings[TX], &used));
+		traffic_post(&front, RX, count, BUFFER_SIZE, NULL, GUEST_CHAINED);
+		assert_int_equal(deliver_all(&front, count), count);
+		check_received(&front, count);
+	}
+	front_close(&front);
+}
+
+static const struct variant_test burst_tests[] = {
+	VARIANT_TEST(an_attack_at_any_place_of_a_burst_is_seen),
+	VARIANT_TEST(a_buffer_at_the_border_of_a_region_is_judged_to_the_byte),
+	VARIANT_TEST(a_chain_of_another_shape_may_stand_at_any_place),
+	VARIANT_TEST(a_small_buffer_may_stand_at_any_place),
+	VARIANT_TEST(bursts_of_all_lengths_go_around_the_ring),
+};
+
+int main(void)
+{
+	return run_for_layouts("bursts", burst_tests, COUNT_OF(burst_tests));
+}
