@@ -83,7 +83,7 @@ static bool header_is_sane(const struct vl_frame *frame)
 /* Send back what there is; returns how many frames came, or -errno. */
 static int reflect(struct vl_device *device, struct counts *counts)
 {
-	struct vl_frame frames[VL_BURST_MAX];
+	_Alignas(64) struct vl_frame frames[VL_BURST_MAX];
 	const struct vl_frame *good[VL_BURST_MAX];
 	enum vl_delivery results[VL_BURST_MAX];
 	unsigned count = 0, done;

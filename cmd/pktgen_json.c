@@ -102,7 +102,7 @@ static json_t *port_json(const struct port *port, const struct port_result *resu
 
 	vl_driver_status(port->driver, &status);
 	object = json_pack(
-		"{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o}",
+		"{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:o}",
 		"path",
 		port->path,
 		"source",
@@ -113,8 +113,6 @@ static json_t *port_json(const struct port *port, const struct port_result *resu
 		(json_int_t)result->dropped,
 		"tx_full",
 		(json_int_t)result->tx_full,
-		"rx_errors",
-		(json_int_t)result->rx_errors,
 		"kicks",
 		(json_int_t)result->kicks,
 		"calls",

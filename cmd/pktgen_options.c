@@ -149,7 +149,10 @@ static const struct option_row rows[] = {
 
 	HEADING("The driver"),
 	PARSED(0, "rings", "LAYOUT", value_rings, "split, packed or any [any]"),
-	TEXT("ring", "NAME", ring, "variant of the layout: split, split-header, packed"),
+	TEXT("ring",
+	     "NAME",
+	     ring,
+	     "variant of the layout: split, split-in-order, packed, packed-in-order"),
 	TEXT("isa", "NAME", isa, "v2, v3, v4 or portable [the best there is]"),
 	NUMBER(0, "queue-size", queue_size, 8, 32768, "descriptors, a power of two [1024]"),
 	NUMBER(0, "buffer-size", buffer_size, 128, 131072, "bytes [2048, or the largest frame]"),

@@ -59,7 +59,6 @@ static void add_port(struct results *results, const struct worker *worker, const
 	add_moved(&results->total, &moved);
 	port->dropped += duty->dropped;
 	port->tx_full += duty->final.tx_full - duty->begin.tx_full;
-	port->rx_errors += duty->final.rx_errors - duty->begin.rx_errors;
 	port->kicks += duty->final.kicks - duty->begin.kicks;
 	port->calls += duty->final.calls - duty->begin.calls;
 	if (duty->final.broken != NULL)

@@ -17,8 +17,8 @@ struct moved {
 
 struct port_result {
 	struct moved moved;
-	uint64_t dropped;			   /* reflected frames the ring had no room for */
-	uint64_t tx_full, rx_errors, kicks, calls; /* see struct vl_driver_stats */
+	uint64_t dropped;		/* reflected frames the ring had no room for */
+	uint64_t tx_full, kicks, calls; /* see struct vl_driver_stats */
 	const char *broken;
 };
 

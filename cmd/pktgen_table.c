@@ -27,7 +27,7 @@ static void add_count(struct cli_table *table, uint64_t count)
 static void print_ports(const struct session *session, const struct results *results)
 {
 	struct cli_table *table = cli_table_new("PORT >TX_FRAMES >TX/S >TX_BIT/S >RX_FRAMES >RX/S "
-						">RX_BIT/S >DROPPED >RX_ERRORS");
+						">RX_BIT/S >DROPPED");
 
 	for (unsigned i = 0; i < session->options->port_count; i++) {
 		const struct port_result *port = &results->ports[i];
@@ -40,7 +40,6 @@ static void print_ports(const struct session *session, const struct results *res
 		add_rate(table, port->moved.rx_rate);
 		add_rate(table, port->moved.rx_bits);
 		add_count(table, port->dropped);
-		add_count(table, port->rx_errors);
 	}
 	cli_table_print(table, "");
 }

@@ -80,7 +80,8 @@ struct vl_driver_config {
 	unsigned queue_size;  /* descriptors, a power of two from 8 to 32768; 0: 1024 */
 	enum vl_driver_rings rings;
 	/* A variant of the ring's layout by name, see docs/performance.md; NULL: the best. The
-	 * environment's VIRTLANE_RING comes first. Names: "split", "split-header", "packed". */
+	 * environment's VIRTLANE_RING comes first. Names: "split", "split-in-order", "packed",
+	 * "packed-in-order". */
 	const char *ring;
 	/* "v2" (SSE), "v3" (AVX2), "v4" (AVX-512) or "portable"; NULL: the best that the processor
 	 * has. The environment's VIRTLANE_ISA comes first. */
@@ -153,7 +154,6 @@ struct vl_driver_stats {
 	uint64_t rx_frames, rx_bytes;
 	uint64_t tx_frames, tx_bytes;
 	uint64_t tx_full;      /* vl_driver_tx_burst() took fewer than it was given */
-	uint64_t rx_errors;    /* frames dropped since the device described them wrongly */
 	uint64_t kicks, calls; /* notifications given, and taken */
 	const char *broken;    /* why the pair was stopped; NULL: it runs. Static string */
 };

@@ -60,7 +60,7 @@ def reflected(report):
     return (
         report["rx_frames_per_second"],
         report["cycles_per_frame"],
-        port["dropped"] + port["rx_errors"],
+        port["dropped"],
         port["driver"]["page_size"],
         report["rx_bytes"] / max(report["rx_frames"], 1),
     )

@@ -88,6 +88,15 @@ vl_driver_tx_complete(struct vl_driver *driver, unsigned index, uintptr_t *buffe
 
 /* ---- waiting ---- */
 
+/* Why the pair was stopped, or NULL: a lie on either ring does it. */
+static const char *pair_broken(const struct driver_pair *from)
+{
+	struct driver_pair *pair = (struct driver_pair *)from;
+	const char *why = atomic_load_explicit(&pair->rx.broken, memory_order_relaxed);
+
+	return why != NULL ? why : atomic_load_explicit(&pair->tx.broken, memory_order_relaxed);
+}
+
 /* Whether a frame that a small burst left behind waits whole: no notification comes for it. */
 static bool has_stashed(const struct driver_stash *stash)
 {
@@ -104,8 +113,7 @@ bool vl_driver_sleep(struct vl_driver *driver, unsigned index)
 	struct driver_pair *pair = &driver->pairs[index];
 
 	/* What has broken will not be notified. */
-	if (atomic_load_explicit(&pair->rx.broken, memory_order_relaxed) != NULL
-	    || has_stashed(pair->stash))
+	if (pair_broken(pair) != NULL || has_stashed(pair->stash))
 		return false;
 	/* Buffers may have come back since the last burst; without any the device cannot deliver.
 	 */
@@ -128,6 +136,18 @@ void vl_driver_woken(struct vl_driver *driver, unsigned index)
 		driver_count(&pair->counters.calls, 1);
 }
 
+/* Hear what the back end has to say; for who holds the session. */
+static int process(struct vl_driver *driver)
+{
+	bool changed = false;
+	int error = frontend_process(driver->frontend, &changed);
+
+	if (error == 0 && changed)
+		error = driver_read_config(driver);
+	/* A field that cannot be read leaves what was known. */
+	return error == -ECONNRESET || error == -EPROTO || error == -ETIMEDOUT ? error : 0;
+}
+
 int vl_driver_wait(struct vl_driver *driver, unsigned index, int timeout_ms)
 {
 	struct pollfd fds[] = {
@@ -136,8 +156,9 @@ int vl_driver_wait(struct vl_driver *driver, unsigned index, int timeout_ms)
 	};
 
 	/* A session that has failed has nothing more to say, and no descriptor tells so again. */
-	if (driver->frontend->failed != 0)
-		return driver->frontend->failed;
+	int error = atomic_load_explicit(&driver->failed, memory_order_relaxed);
+	if (error != 0)
+		return error;
 	/* A call for what was polled since would wake in vain. */
 	vl_driver_woken(driver, index);
 	if (!vl_driver_sleep(driver, index))
@@ -145,9 +166,10 @@ int vl_driver_wait(struct vl_driver *driver, unsigned index, int timeout_ms)
 	int n = poll(fds, 2, timeout_ms);
 	if (n < 0)
 		return -errno;
-	if (fds[1].revents != 0) {
-		int error = vl_driver_process(driver);
-
+	/* One thread is enough to hear it. */
+	if (fds[1].revents != 0 && pthread_mutex_trylock(&driver->session) == 0) {
+		error = process(driver);
+		driver_unlock(driver);
 		if (error < 0)
 			return error;
 	}
@@ -165,21 +187,10 @@ int vl_driver_control_fd(const struct vl_driver *driver)
 
 int vl_driver_process(struct vl_driver *driver)
 {
-	bool changed = false;
-	int error = frontend_process(driver->frontend, &changed);
-
-	if (error == 0 && changed)
-		error = driver_read_config(driver);
-	/* A field that cannot be read leaves what was known. */
-	return error == -ECONNRESET || error == -EPROTO || error == -ETIMEDOUT ? error : 0;
-}
-
-static const char *pair_broken(const struct driver_pair *from)
-{
-	struct driver_pair *pair = (struct driver_pair *)from;
-	const char *why = atomic_load_explicit(&pair->rx.broken, memory_order_relaxed);
-
-	return why != NULL ? why : atomic_load_explicit(&pair->tx.broken, memory_order_relaxed);
+	pthread_mutex_lock(&driver->session);
+	int error = process(driver);
+	driver_unlock(driver);
+	return error;
 }
 
 void vl_driver_status(const struct vl_driver *driver, struct vl_driver_status *out)
@@ -192,8 +203,8 @@ void vl_driver_status(const struct vl_driver *driver, struct vl_driver_status *o
 		.queue_size = driver->config.queue_size,
 		.ring = driver->ring_name,
 		.isa = isa_name(driver->isa),
-		.rx_slots = driver->slots,
-		.tx_slots = driver->slots,
+		.rx_slots = driver->config.queue_size,
+		.tx_slots = driver->config.queue_size,
 		.buffer_size = driver->config.buffer_size,
 		.has_mac = driver->has_mac,
 		.link_up = driver->link_up,
@@ -219,7 +230,6 @@ void vl_driver_stats(const struct vl_driver *driver, unsigned index, struct vl_d
 		.tx_frames = atomic_load_explicit(&counters->tx_frames, memory_order_relaxed),
 		.tx_bytes = atomic_load_explicit(&counters->tx_bytes, memory_order_relaxed),
 		.tx_full = atomic_load_explicit(&counters->tx_full, memory_order_relaxed),
-		.rx_errors = atomic_load_explicit(&counters->rx_errors, memory_order_relaxed),
 		.kicks = atomic_load_explicit(&counters->kicks, memory_order_relaxed),
 		.calls = atomic_load_explicit(&counters->calls, memory_order_relaxed),
 		.broken = pair_broken(pair),

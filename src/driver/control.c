@@ -32,7 +32,7 @@ int driver_control_open(struct vl_driver *driver, struct arena *arena)
 	driver->control_kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (driver->control_kick_fd < 0)
 		return -errno;
-	return driver_make_ring(&driver->control, arena, driver, CONTROL_SIZE, 1);
+	return driver_make_ring(&driver->control, arena, driver, CONTROL_SIZE);
 }
 
 void driver_control_close(struct vl_driver *driver)

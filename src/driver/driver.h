@@ -2,18 +2,16 @@
 /*
  * Inside of a driver: what its files share. See virtlane/driver.h for what it does.
  *
- * A pair's receive and transmit ring have slots (ring/driver_ring.h), each for a frame of one
- * buffer. Two forms of a frame in a slot:
- *   front    one descriptor: the virtio-net header stands in front of the data in the buffer
- *   header   two: the header has a place of its own. All frames without offloads share one header
- *            of zeros that nobody ever writes, and a receive slot's header is, to a device that
- *            does not rewrite what stands there, the same for ever: so a small frame costs the
- *            transfer of its own line and no other.
+ * A frame of one buffer takes one descriptor: the virtio-net header stands in front of the data.
+ * (With a descriptor of its own for headers that all plain frames share, the device parsed twice
+ * as many and was slower with each back end that was tried: docs/performance.md.)
  *
  * Buffers circulate first in, first out, and the pools have as many as the rings have slots: so a
  * buffer comes back to the slot it was in, and its descriptor need not be written again.
  */
 #pragma once
+
+#include <pthread.h>
 
 #include "memory/arena.h"
 #include "ring/driver_ring.h"
@@ -23,13 +21,11 @@
 
 enum {
 	DRIVER_ARENAS_MAX = 64,
-	DRIVER_HEADER_SIZE = 12,   /* struct virtio_net_hdr with num_buffers */
-	DRIVER_HEADER_STRIDE = 16, /* so that none lies in two lines */
+	DRIVER_HEADER_SIZE = 12, /* struct virtio_net_hdr with num_buffers */
 	/* In front of a buffer's data: the application's headroom, and the header below that. */
 	DRIVER_DATA_OFFSET = 128,
 	DRIVER_BUFFER_ALIGNMENT = 64,
 	DRIVER_PIECES_MAX = 72, /* of a frame: 64 KiB in buffers of 1 KiB, and some */
-	DRIVER_TABLE_MAX = DRIVER_PIECES_MAX + 1,
 };
 
 /* The low bit of a buffer's name: which pool it came from. */
@@ -46,15 +42,9 @@ struct pool {
 	uint32_t total;	  /* buffers that belong here */
 };
 
-enum driver_form {
-	FORM_FRONT,
-	FORM_HEADER,
-};
-
 /* How the data path of a driver is specialised. */
 struct driver_variant {
 	bool packed, mergeable, foreign;
-	enum driver_form form;
 };
 
 /* Receive buffers that were reaped and wait for the rest of their frame (MRG_RXBUF). */
@@ -68,17 +58,15 @@ struct driver_stash {
 };
 
 struct driver_counters {
-	_Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, tx_full, rx_errors, kicks, calls;
+	_Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, tx_full, kicks, calls;
 };
 
 struct driver_pair {
 	/* ---- constant while the pair runs ---- */
 	struct driver_variant variant;
-	uint32_t buffer_size;		  /* bytes behind the headroom */
-	uint64_t zero_header;		  /* address of the header that all plain frames share */
-	uint8_t *rx_headers, *tx_headers; /* FORM_HEADER: one of DRIVER_HEADER_STRIDE a slot */
-	struct vring_desc *tables;	  /* DRIVER_TABLE_MAX a slot; NULL without INDIRECT_DESC */
-	uint16_t gso_allowed; /* bit n: gso_type n (without the ECN flag) was negotiated */
+	uint32_t buffer_size;	   /* bytes behind the headroom */
+	struct vring_desc *tables; /* DRIVER_PIECES_MAX a slot; NULL without INDIRECT_DESC */
+	uint16_t gso_allowed;	   /* bit n: gso_type n (without the ECN flag) was negotiated */
 	bool csum_allowed, ecn_allowed;
 	int rx_kick_fd, tx_kick_fd, rx_call_fd, tx_call_fd;
 
@@ -118,14 +106,17 @@ struct driver_region {
 struct vl_driver {
 	struct vl_driver_config config; /* with defaults filled in; path is not kept */
 	struct frontend *frontend;
+	/* Held while the session is used. Pairs that wait at the same time only try it. */
+	pthread_mutex_t session;
+	atomic_int failed; /* the error that ended the session; 0: it runs */
 	struct vl_features offered, features;
 	enum isa isa;
 	const char *ring_name;
+	bool in_order; /* what the ring's variant wants */
 	const struct driver_ops *ops;
 	struct driver_variant variant;
 	unsigned pair_count, pairs_max;
 	struct driver_pair *pairs;
-	uint32_t slots; /* of each data ring */
 	unsigned region_count;
 	struct driver_region regions[DRIVER_ARENAS_MAX];
 	/* the control virtqueue */
@@ -162,11 +153,7 @@ int driver_pair_open(struct vl_driver *driver, struct driver_pair *pair, struct 
 void driver_pair_close(struct driver_pair *pair);
 /* The three areas of a ring, from the arena. */
 int driver_make_ring(
-	struct driver_ring *ring,
-	struct arena *arena,
-	const struct vl_driver *driver,
-	uint32_t size,
-	uint32_t stride
+	struct driver_ring *ring, struct arena *arena, const struct vl_driver *driver, uint32_t size
 );
 size_t driver_ring_area_bytes(uint32_t size);
 int driver_start_ring(
@@ -186,6 +173,14 @@ size_t driver_buffer_stride(uint32_t buffer_size);
 size_t driver_control_bytes(void);
 int driver_control_open(struct vl_driver *driver, struct arena *arena);
 void driver_control_close(struct vl_driver *driver);
+
+/* ---- the session, off the data path ---- */
+
+static inline void driver_unlock(struct vl_driver *driver)
+{
+	atomic_store_explicit(&driver->failed, driver->frontend->failed, memory_order_relaxed);
+	pthread_mutex_unlock(&driver->session);
+}
 
 /* ---- pools, on the data path ---- */
 

@@ -60,9 +60,13 @@ static int share_again(struct vl_driver *driver)
 static int share_last(struct vl_driver *driver)
 {
 	const struct driver_region *last = &driver->regions[driver->region_count - 1];
-	int error = frontend_add_memory(driver->frontend, &last->region, last->fd);
 
-	return error == -ENOTSUP ? share_again(driver) : error;
+	pthread_mutex_lock(&driver->session);
+	int error = frontend_add_memory(driver->frontend, &last->region, last->fd);
+	if (error == -ENOTSUP)
+		error = share_again(driver);
+	driver_unlock(driver);
+	return error;
 }
 
 static struct driver_region *next_region(struct vl_driver *driver)

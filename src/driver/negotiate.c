@@ -29,7 +29,6 @@ static bool takes_by_itself(const struct vl_driver *driver, unsigned bit)
 
 	switch (bit) {
 	case VL_F_VERSION_1:
-	case VL_F_IN_ORDER:
 	case VL_F_EVENT_IDX:
 	case VL_F_INDIRECT_DESC:
 		return true;
@@ -45,6 +44,8 @@ static bool takes_by_itself(const struct vl_driver *driver, unsigned bit)
 		return config;
 	case VL_F_MQ:
 		return driver->config.queue_pairs > 1;
+	case VL_F_IN_ORDER:
+		return driver->in_order;
 	default:
 		return false;
 	}
@@ -105,37 +106,87 @@ static bool lacks_ground(const struct vl_features *set, unsigned bit)
 	return false;
 }
 
-/* Whether the pair of layouts and forms suits what is offered; sets ring_name and variant. */
+/* Layouts as VIRTLANE_RING and the configuration name them. */
+static const struct ring_kind {
+	const char *name;
+	bool packed, in_order;
+} ring_kinds[] = {
+	{"split", false, false},
+	{"split-in-order", false, true},
+	{"packed", true, false},
+	{"packed-in-order", true, true},
+};
+
+/* The one of that name, or NULL; *why says which there are. */
+static const struct ring_kind *ring_kind_named(const char *name, struct vl_driver_error *why)
+{
+	for (unsigned i = 0; i < sizeof(ring_kinds) / sizeof(ring_kinds[0]); i++) {
+		if (strcmp(ring_kinds[i].name, name) == 0)
+			return &ring_kinds[i];
+	}
+	(void)driver_explain(
+		why,
+		-EINVAL,
+		"there is no ring variant \"%s\"; there are split, split-in-order, packed and "
+		"packed-in-order",
+		name
+	);
+	return NULL;
+}
+
+/* What nobody asked for by name: IN_ORDER if it can be had, and the layout that was asked for. */
+static const struct ring_kind *ring_kind_by_features(const struct vl_driver *driver)
+{
+	bool in_order = vl_features_have(&driver->offered, VL_F_IN_ORDER)
+			&& !vl_features_have(&driver->config.withheld, VL_F_IN_ORDER);
+	bool packed = driver->config.rings == VL_DRIVER_RINGS_PACKED;
+
+	return &ring_kinds[2 * packed + in_order];
+}
+
+static int check_ring(
+	const struct vl_driver *driver, const struct ring_kind *kind, struct vl_driver_error *why
+)
+{
+	const struct vl_driver_config *config = &driver->config;
+
+	if (config->rings != VL_DRIVER_RINGS_ANY
+	    && kind->packed != (config->rings == VL_DRIVER_RINGS_PACKED))
+		return driver_explain(
+			why,
+			-EINVAL,
+			"ring variant %s is not of the layout that was asked for",
+			kind->name
+		);
+	if (kind->packed && !vl_features_have(&driver->offered, VL_F_RING_PACKED))
+		return driver_explain(why, -ENOTSUP, "the device has no packed rings");
+	if (kind->in_order && !vl_features_have(&driver->offered, VL_F_IN_ORDER))
+		return driver_explain(
+			why,
+			-ENOTSUP,
+			"ring variant %s needs IN_ORDER, which the device does not offer",
+			kind->name
+		);
+	return 0;
+}
+
+/* Choose the layout and all that the data path is specialised by. */
 static int choose_ring(struct vl_driver *driver, struct vl_driver_error *why)
 {
 	const struct vl_driver_config *config = &driver->config;
 	const char *forced = getenv("VIRTLANE_RING");
 	const char *name = forced != NULL && *forced != '\0' ? forced : config->ring;
+	const struct ring_kind *kind =
+		name != NULL ? ring_kind_named(name, why) : ring_kind_by_features(driver);
 	bool mergeable = vl_features_have(&config->wanted, VL_F_MRG_RXBUF)
 			 && vl_features_have(&driver->offered, VL_F_MRG_RXBUF);
 
-	if (name == NULL && config->rings == VL_DRIVER_RINGS_PACKED)
-		name = "packed";
-	if (name == NULL)
-		name = mergeable ? "split" : "split-header";
-	driver->variant =
-		(struct driver_variant){.mergeable = mergeable, .foreign = config->foreign};
-	if (strcmp(name, "packed") == 0) {
-		driver->variant.packed = true;
-		driver->ring_name = "packed";
-	} else if (strcmp(name, "split") == 0) {
-		driver->ring_name = "split";
-	} else if (strcmp(name, "split-header") == 0) {
-		driver->variant.form = FORM_HEADER;
-		driver->ring_name = "split-header";
-	} else {
-		return driver_explain(
-			why,
-			-EINVAL,
-			"there is no ring variant \"%s\"; there are split, split-header and packed",
-			name
-		);
-	}
+	if (kind == NULL)
+		return -EINVAL;
+	driver->ring_name = kind->name;
+	driver->in_order = kind->in_order;
+	driver->variant = (struct driver_variant
+	){.packed = kind->packed, .mergeable = mergeable, .foreign = config->foreign};
 	if (mergeable && !config->foreign
 	    && (uint64_t)config->buffer_size * DRIVER_PIECES_MAX < FRAME_MAX)
 		return driver_explain(
@@ -146,23 +197,7 @@ static int choose_ring(struct vl_driver *driver, struct vl_driver_error *why)
 			FRAME_MAX / DRIVER_PIECES_MAX + 1,
 			DRIVER_PIECES_MAX
 		);
-	if (mergeable && driver->variant.form == FORM_HEADER)
-		return driver_explain(
-			why,
-			-EINVAL,
-			"MRG_RXBUF does not go with ring variant split-header; take split or packed"
-		);
-	if (config->rings != VL_DRIVER_RINGS_ANY
-	    && driver->variant.packed != (config->rings == VL_DRIVER_RINGS_PACKED))
-		return driver_explain(
-			why,
-			-EINVAL,
-			"ring variant %s is not of the layout that was asked for",
-			name
-		);
-	if (driver->variant.packed && !vl_features_have(&driver->offered, VL_F_RING_PACKED))
-		return driver_explain(why, -ENOTSUP, "the device has no packed rings");
-	return 0;
+	return check_ring(driver, kind, why);
 }
 
 static void choose_features(struct vl_driver *driver)
@@ -179,11 +214,26 @@ static void choose_features(struct vl_driver *driver)
 	}
 	if (driver->variant.packed)
 		vl_features_add(set, VL_F_RING_PACKED);
+	if (!driver->in_order)
+		vl_features_remove(set, VL_F_IN_ORDER);
 	/* Twice: ECN stands on TSO, which stands on CSUM. */
 	for (unsigned bit = 0; bit < 2 * VL_FEATURE_COUNT; bit++) {
 		if (lacks_ground(set, bit % VL_FEATURE_COUNT))
 			vl_features_remove(set, bit % VL_FEATURE_COUNT);
 	}
+}
+
+static const char *why_not(const struct vl_driver *driver, unsigned bit)
+{
+	if (!is_known(bit))
+		return "this driver does not know it";
+	if (vl_features_have(&driver->config.withheld, bit))
+		return "it was to be withheld, too";
+	if (!vl_features_have(&driver->offered, bit))
+		return "the device does not offer it";
+	if (bit == VL_F_IN_ORDER || bit == VL_F_RING_PACKED)
+		return "the ring variant that was chosen is without it";
+	return "what it stands on was not negotiated";
 }
 
 /* What was asked for and cannot be had is an error, not a surprise later. */
@@ -205,10 +255,7 @@ static int check_wanted(const struct vl_driver *driver, struct vl_driver_error *
 				-ENOTSUP,
 				"%s was asked for, but %s",
 				name != NULL ? name : "a feature without a name",
-				!is_known(bit) ? "this driver does not know it"
-				: vl_features_have(&driver->offered, bit)
-					? "what it stands on was not negotiated"
-					: "the device does not offer it"
+				why_not(driver, bit)
 			);
 	}
 	return 0;
@@ -239,7 +286,8 @@ int driver_read_config(struct vl_driver *driver)
 		driver->link_up = load_le16(space + CONFIG_STATUS) & LINK_UP;
 	if (vl_features_have(&driver->features, VL_F_MTU))
 		driver->mtu = load_le16(space + CONFIG_MTU);
-	if (vl_features_have(&driver->features, VL_F_MQ))
+	/* Once: it cannot change while the device is in use. */
+	if (driver->pair_count == 0 && vl_features_have(&driver->features, VL_F_MQ))
 		driver->pairs_max = load_le16(space + CONFIG_PAIRS);
 	return 0;
 }

@@ -121,11 +121,10 @@ static void choose_ops(struct vl_driver *driver)
 	struct vl_driver_config *config = &driver->config;
 
 	driver->ops = levels[driver->isa](&driver->variant);
-	driver->slots = config->queue_size / (driver->variant.form == FORM_HEADER ? 2 : 1);
 	if (config->rx_buffers == 0)
-		config->rx_buffers = driver->slots;
+		config->rx_buffers = config->queue_size;
 	if (config->tx_buffers == 0)
-		config->tx_buffers = driver->slots;
+		config->tx_buffers = config->queue_size;
 }
 
 /* ---- starting ---- */
@@ -247,6 +246,7 @@ int vl_driver_open(
 	if (driver == NULL)
 		return driver_explain(why, -ENOMEM, "out of memory");
 	driver->control_kick_fd = -1;
+	pthread_mutex_init(&driver->session, NULL);
 	int error = open_all(driver, config, why);
 	if (error < 0) {
 		/* A socket of the caller's stays the caller's. */
@@ -274,5 +274,6 @@ void vl_driver_close(struct vl_driver *driver)
 	free(driver->pairs);
 	driver_control_close(driver);
 	driver_free_memory(driver);
+	pthread_mutex_destroy(&driver->session);
 	free(driver);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Setting up a queue pair: its rings, headers, tables and pools in the driver's arena. */
+/* Setting up a queue pair: its rings, tables and pools in the driver's arena. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,11 +46,7 @@ size_t driver_ring_area_bytes(uint32_t size)
 }
 
 int driver_make_ring(
-	struct driver_ring *ring,
-	struct arena *arena,
-	const struct vl_driver *driver,
-	uint32_t size,
-	uint32_t stride
+	struct driver_ring *ring, struct arena *arena, const struct vl_driver *driver, uint32_t size
 )
 {
 	struct driver_ring_config config = {
@@ -58,7 +54,6 @@ int driver_make_ring(
 		.driver = arena_take(arena, driver_area_bytes(size), AREA_ALIGNMENT),
 		.device = arena_take(arena, device_area_bytes(size), AREA_ALIGNMENT),
 		.size = size,
-		.stride = stride,
 		.packed = vl_features_have(&driver->features, VL_F_RING_PACKED),
 		.event_idx = vl_features_have(&driver->features, VL_F_EVENT_IDX),
 		.in_order = vl_features_have(&driver->features, VL_F_IN_ORDER),
@@ -157,24 +152,19 @@ static bool wants_tables(const struct vl_driver *driver)
 	return false;
 }
 
-static size_t headers_bytes(const struct vl_driver *driver)
-{
-	return (size_t)driver->slots * DRIVER_HEADER_STRIDE;
-}
-
 static size_t tables_bytes(const struct vl_driver *driver)
 {
 	if (!wants_tables(driver))
 		return 0;
-	return (size_t)driver->slots * DRIVER_TABLE_MAX * sizeof(struct vring_desc);
+	return (size_t)driver->config.queue_size * DRIVER_PIECES_MAX * sizeof(struct vring_desc);
 }
 
 size_t driver_pair_bytes(const struct vl_driver *driver)
 {
 	const struct vl_driver_config *config = &driver->config;
 	size_t stride = driver_buffer_stride(config->buffer_size);
-	size_t bytes = 2 * driver_ring_area_bytes(config->queue_size) + 2 * headers_bytes(driver)
-		       + tables_bytes(driver) + 6 * (size_t)AREA_ALIGNMENT;
+	size_t bytes = 2 * driver_ring_area_bytes(config->queue_size) + tables_bytes(driver)
+		       + 6 * (size_t)AREA_ALIGNMENT;
 
 	if (!config->foreign)
 		bytes += stride * ((size_t)config->rx_buffers + config->tx_buffers);
@@ -203,7 +193,7 @@ static void set_allowed(const struct vl_driver *driver, struct driver_pair *pair
 
 static int make_shadow(const struct vl_driver *driver, struct driver_pair *pair)
 {
-	size_t slots = driver->slots;
+	size_t slots = driver->config.queue_size;
 
 	pair->rx_buffers = calloc(slots, sizeof(pair->rx_buffers[0]));
 	pair->tx_buffers = calloc(slots, sizeof(pair->tx_buffers[0]));
@@ -236,7 +226,7 @@ static int make_pools(const struct vl_driver *driver, struct driver_pair *pair, 
 	/* Without a pool: room for the names of all that can be in the ring. */
 	if (config->foreign)
 		return driver_fill_pool(
-			&pair->tx_pool, NULL, driver->slots * DRIVER_PIECES_MAX, 0, 0
+			&pair->tx_pool, NULL, driver->config.queue_size * DRIVER_PIECES_MAX, 0, 0
 		);
 	error = driver_fill_pool(&pair->rx_pool, arena, config->rx_buffers, size, 0);
 	if (error < 0)
@@ -260,7 +250,6 @@ static int make_signals(struct driver_pair *pair)
 int driver_pair_open(struct vl_driver *driver, struct driver_pair *pair, struct arena *arena)
 {
 	uint32_t size = driver->config.queue_size;
-	uint32_t stride = driver->variant.form == FORM_HEADER ? 2 : 1;
 
 	pair->rx_kick_fd = pair->tx_kick_fd = pair->rx_call_fd = pair->tx_call_fd = -1;
 	pair->variant = driver->variant;
@@ -268,19 +257,13 @@ int driver_pair_open(struct vl_driver *driver, struct driver_pair *pair, struct 
 	set_allowed(driver, pair);
 	int error = make_signals(pair);
 	if (error == 0)
-		error = driver_make_ring(&pair->rx, arena, driver, size, stride);
+		error = driver_make_ring(&pair->rx, arena, driver, size);
 	if (error == 0)
-		error = driver_make_ring(&pair->tx, arena, driver, size, stride);
+		error = driver_make_ring(&pair->tx, arena, driver, size);
 	if (error == 0)
 		error = make_shadow(driver, pair);
 	if (error < 0)
 		return error;
-	pair->rx_headers = arena_take(arena, headers_bytes(driver), AREA_ALIGNMENT);
-	pair->tx_headers = arena_take(arena, headers_bytes(driver), AREA_ALIGNMENT);
-	const void *zero = arena_take(arena, AREA_ALIGNMENT, AREA_ALIGNMENT);
-	if (pair->rx_headers == NULL || pair->tx_headers == NULL || zero == NULL)
-		return -ENOMEM;
-	pair->zero_header = (uint64_t)(uintptr_t)zero;
 	if (wants_tables(driver)) {
 		pair->tables = arena_take(arena, tables_bytes(driver), AREA_ALIGNMENT);
 		if (pair->tables == NULL)

@@ -13,21 +13,19 @@ int driver_ring_open(struct driver_ring *ring, const struct driver_ring_config *
 	ring->avail = config->driver;
 	ring->used = config->device;
 	ring->size = config->size;
-	ring->stride = config->stride;
-	ring->slots = config->size / config->stride;
 	ring->packed = config->packed;
 	ring->event_idx = config->event_idx;
 	ring->in_order = config->in_order;
 	ring->avail_fixed = true;
 	ring->calls_wanted = true; /* what areas of zeros say */
-	ring->done = calloc(ring->slots, sizeof(ring->done[0]));
-	ring->chain_slots = calloc(ring->slots, sizeof(ring->chain_slots[0]));
+	ring->done = calloc(ring->size, sizeof(ring->done[0]));
+	ring->chain_slots = calloc(ring->size, sizeof(ring->chain_slots[0]));
 	if (ring->done == NULL || ring->chain_slots == NULL) {
 		driver_ring_close(ring);
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; !config->packed && i < ring->size; i++)
-		ring->avail->ring[i] = (uint16_t)(i % ring->slots * ring->stride);
+		ring->avail->ring[i] = (uint16_t)i;
 	return 0;
 }
 

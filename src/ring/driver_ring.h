@@ -2,7 +2,7 @@
 /*
  * The driver side of a virtqueue, split (VIRTIO 1.3, 2.7) or packed (2.8), made for the cache.
  *
- * Idea: a ring has *slots*, each good for a frame of one buffer: `stride` descriptors in a row. The
+ * Idea: a slot is a descriptor, and a chain that begins in slot i continues in those behind it. The
  * driver *adds* chains to the slots in their circular order and *shows* them to the device
  * together; it *reaps* what the device has used in runs of neighbouring slots. Since a device
  * completes in order nearly always, slot i of the split layout is named by entry i of the available
@@ -48,12 +48,10 @@ struct driver_ring {
 		struct vring_used *used;
 		struct vring_packed_desc_event *device_event;
 	};
-	uint32_t size;	 /* descriptors, a power of two */
-	uint32_t stride; /* descriptors a slot */
-	uint32_t slots;	 /* size / stride */
+	uint32_t size; /* slots, a power of two */
 	bool packed, event_idx, in_order;
 
-	/* Positions run freely; a slot is a position modulo `slots`. */
+	/* Positions run freely; a slot is a position modulo `size`. */
 	uint32_t next;	/* slot of the next chain that is added */
 	uint32_t shown; /* where the device has been told to stop */
 	uint32_t tail;	/* oldest slot that is not free */
@@ -69,14 +67,14 @@ struct driver_ring {
 	/* A batch (IN_ORDER) that is being handed out: its last slot, and that one's length. */
 	bool in_batch;
 	uint32_t batch_last, batch_length;
-	uint8_t *done;	       /* [slots]: used, but an older one is not */
-	uint16_t *chain_slots; /* [slots]: of the chain that begins here; only if longs > 0 */
+	uint8_t *done;	       /* [size]: used, but an older one is not */
+	uint16_t *chain_slots; /* [size]: of the chain that begins here; only if longs > 0 */
 	_Atomic(const char *) broken;
 };
 
 struct driver_ring_config {
 	void *desc, *driver, *device; /* the three areas, zeroed */
-	uint32_t size, stride;
+	uint32_t size;
 	bool packed, event_idx, in_order;
 };
 
@@ -99,30 +97,35 @@ static inline uint32_t driver_ring_length(uint32_t length)
 
 static inline uint32_t driver_ring_free(const struct driver_ring *ring)
 {
-	return ring->slots - (ring->next - ring->tail);
+	return ring->size - (ring->next - ring->tail);
 }
 
 static inline uint32_t driver_ring_slot(const struct driver_ring *ring, uint32_t position)
 {
-	return position & (ring->slots - 1);
+	return position & (ring->size - 1);
 }
 
-/* Add a chain of one slot that is a single buffer. There must be a free slot. */
-static inline void driver_ring_add_one(
-	struct driver_ring *ring, const bool packed, uint64_t address, uint32_t size, bool writable
+/*
+ * Put a chain of a single buffer into the slot that is `ahead` behind the next one. Those that were
+ * put are added by driver_ring_added(): `count` of them, from 0 on without a gap; there must be as
+ * many free slots. (A packed ring's may be seen by the device at once.)
+ */
+ALWAYS_INLINE void driver_ring_put(
+	struct driver_ring *ring,
+	const bool packed,
+	uint32_t ahead,
+	uint64_t address,
+	uint32_t size,
+	const bool writable
 );
+static inline void driver_ring_added(struct driver_ring *ring, const bool packed, uint32_t count);
 /* One piece of a chain. */
 struct driver_piece {
 	uint64_t address;
 	uint32_t size;
 	bool writable;
 };
-/* Slots that a chain of `count` pieces takes up. */
-static inline uint32_t driver_ring_slots_of(const struct driver_ring *ring, uint32_t count)
-{
-	return (count + ring->stride - 1) / ring->stride;
-}
-/* Add a chain of pieces; there must be as many free slots as it takes up. */
+/* Add a chain of pieces; there must be as many free slots. */
 static inline void driver_ring_add(
 	struct driver_ring *ring,
 	const bool packed,
@@ -211,7 +214,7 @@ static inline void driver_ring_mark_long(struct driver_ring *ring, uint32_t slot
 {
 	if (ring->longs++ == 0) {
 		/* Chains before this one were of one slot. */
-		for (uint32_t i = 0; i < ring->slots; i++)
+		for (uint32_t i = 0; i < ring->size; i++)
 			ring->chain_slots[i] = 1;
 	}
 	ring->chain_slots[slot] = (uint16_t)count;
@@ -268,13 +271,28 @@ driver_ring_reap_batch(struct driver_ring *ring, uint32_t max, uint32_t *first, 
 #include "ring/packed_driver.h"
 #include "ring/split_driver.h"
 
-static inline void driver_ring_add_one(
-	struct driver_ring *ring, const bool packed, uint64_t address, uint32_t size, bool writable
+ALWAYS_INLINE void driver_ring_put(
+	struct driver_ring *ring,
+	const bool packed,
+	uint32_t ahead,
+	uint64_t address,
+	uint32_t size,
+	const bool writable
 )
 {
-	struct driver_piece piece = {address, size, writable};
+	if (packed)
+		packed_driver_put(ring, ring->next + ahead, address, size, writable);
+	else
+		split_driver_put(ring, ring->next + ahead, address, size, writable);
+}
 
-	driver_ring_add(ring, packed, &piece, 1);
+static inline void driver_ring_added(struct driver_ring *ring, const bool packed, uint32_t count)
+{
+	for (uint32_t i = 0; ring->longs > 0 && i < count; i++)
+		ring->chain_slots[driver_ring_slot(ring, ring->next + i)] = 1;
+	if (!packed)
+		split_driver_name(ring, count);
+	ring->next += count;
 }
 
 static inline void driver_ring_add(
@@ -284,17 +302,18 @@ static inline void driver_ring_add(
 	uint32_t count
 )
 {
-	uint32_t taken = driver_ring_slots_of(ring, count);
-
-	if (taken > 1)
-		driver_ring_mark_long(ring, driver_ring_slot(ring, ring->next), taken);
-	else if (ring->longs > 0)
-		ring->chain_slots[driver_ring_slot(ring, ring->next)] = 1;
 	if (packed)
 		packed_driver_add(ring, pieces, count);
 	else
-		split_driver_add(ring, pieces, count, taken);
-	ring->next += taken;
+		split_driver_add(ring, pieces, count);
+	if (count == 1) {
+		driver_ring_added(ring, packed, 1);
+		return;
+	}
+	driver_ring_mark_long(ring, driver_ring_slot(ring, ring->next), count);
+	if (!packed)
+		split_driver_name_long(ring);
+	ring->next += count;
 }
 
 static inline void driver_ring_add_indirect(
@@ -303,9 +322,7 @@ static inline void driver_ring_add_indirect(
 {
 	uint32_t slot = driver_ring_slot(ring, ring->next);
 
-	if (ring->longs > 0)
-		ring->chain_slots[slot] = 1;
-	if (packed) {
+	if (packed)
 		packed_driver_store(
 			&ring->packed_desc[slot],
 			table,
@@ -313,15 +330,11 @@ static inline void driver_ring_add_indirect(
 			(uint16_t)slot,
 			packed_driver_avail_flags(ring, ring->next) | VRING_DESC_F_INDIRECT
 		);
-	} else {
-		uint32_t head = slot * ring->stride;
-
+	else
 		split_driver_describe(
-			&ring->split_desc[head], table, bytes, VRING_DESC_F_INDIRECT, 0
+			&ring->split_desc[slot], table, bytes, VRING_DESC_F_INDIRECT, 0
 		);
-		split_driver_name(ring, head, 1);
-	}
-	ring->next++;
+	driver_ring_added(ring, packed, 1);
 }
 
 static inline void driver_table_set(

@@ -36,17 +36,22 @@ typedef uint64_t lanes __attribute__((vector_size(8 * LANES_WIDTH)));
 typedef uint64_t lanes_half __attribute__((vector_size(4 * LANES_WIDTH)));
 typedef uint64_t lanes_one __attribute__((vector_size(16))); /* descriptor */
 typedef uint32_t lanes_sizes __attribute__((vector_size(2 * LANES_WIDTH)));
+typedef uint32_t lanes_lengths __attribute__((vector_size(4 * LANES_WIDTH)));
 typedef uint16_t lanes_heads __attribute__((vector_size(LANES_WIDTH)));
 
 /* From one descriptor each. */
 #if defined(__AVX512DQ__)
 #define LANES_FILL(even, odd) ((lanes){even, odd, even, odd, even, odd, even, odd})
+#define LANES_COUNT ((lanes){0, 1, 2, 3, 4, 5, 6, 7})
+#define LANES_COUNT_PAIRS ((lanes){0, 0, 1, 1, 2, 2, 3, 3})
 #define LANES_EVEN(v) __builtin_shufflevector(v, v, 0, 0, 2, 2, 4, 4, 6, 6)
 #define LANES_ODD(v) __builtin_shufflevector(v, v, 1, 1, 3, 3, 5, 5, 7, 7)
 #define LANES_EVEN_HALF(v) __builtin_shufflevector(v, v, 0, 2, 4, 6)
 #define LANES_ODD_HALF(v) __builtin_shufflevector(v, v, 1, 3, 5, 7)
 #else
 #define LANES_FILL(even, odd) ((lanes){even, odd, even, odd})
+#define LANES_COUNT ((lanes){0, 1, 2, 3})
+#define LANES_COUNT_PAIRS ((lanes){0, 0, 1, 1})
 #define LANES_EVEN(v) __builtin_shufflevector(v, v, 0, 0, 2, 2)
 #define LANES_ODD(v) __builtin_shufflevector(v, v, 1, 1, 3, 3)
 #define LANES_EVEN_HALF(v) __builtin_shufflevector(v, v, 0, 2)

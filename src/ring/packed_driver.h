@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The packed layout, driver side (VIRTIO 1.3, 2.8). Included by driver_ring.h only. A slot is a
- * descriptor, and the buffer id of a chain is the slot in which it begins. */
+/* The packed layout, driver side (VIRTIO 1.3, 2.8). Included by driver_ring.h only. The buffer
+ * id of a chain is the slot in which it begins. */
 #pragma once
 
 enum {
@@ -46,6 +46,22 @@ static inline void packed_driver_store(
 	/* release: the descriptor and data before its flags */
 	__atomic_store_n(&desc->flags, flags, __ATOMIC_RELEASE);
 #endif
+}
+
+ALWAYS_INLINE void packed_driver_put(
+	struct driver_ring *ring, uint32_t position, uint64_t address, uint32_t size, bool writable
+)
+{
+	uint32_t slot = driver_ring_slot(ring, position);
+	uint16_t flags = packed_driver_avail_flags(ring, position);
+
+	packed_driver_store(
+		&ring->packed_desc[slot],
+		address,
+		size,
+		(uint16_t)slot,
+		writable ? flags | VRING_DESC_F_WRITE : flags
+	);
 }
 
 static inline void
@@ -141,7 +157,7 @@ static inline int packed_driver_reap_odd(
 	uint32_t *lengths
 )
 {
-	if (id >= ring->slots || !driver_ring_is_outstanding(ring, id)
+	if (id >= ring->size || !driver_ring_is_outstanding(ring, id)
 	    || !driver_ring_begins(ring, id))
 		return driver_ring_break(
 			ring, "the device used a buffer that was not made available"
@@ -163,6 +179,33 @@ static inline int packed_driver_reap_odd(
 	return 1;
 }
 
+/* Whether the descriptors from one on are used, and name the slots from `slot` on: their lengths.
+ */
+ALWAYS_INLINE bool packed_driver_used_step(
+	const struct driver_ring *ring, uint32_t position, uint32_t slot, uint32_t *lengths
+)
+{
+	const uint64_t mask = PACKED_DRIVER_AVAIL | PACKED_DRIVER_USED;
+	uint64_t want = packed_driver_wrap(ring, position) ? mask : 0;
+	lanes descriptors;
+
+	memcpy(&descriptors,
+	       &ring->packed_desc[driver_ring_slot(ring, position)],
+	       sizeof(descriptors));
+	/* See packed_driver_used_at(). */
+	atomic_signal_fence(memory_order_acquire);
+	lanes rest = LANES_ODD(descriptors);
+	lanes wrong = ((rest >> 48 & mask) ^ want)
+		      | ((rest >> 32 & UINT16_MAX) ^ (slot + LANES_COUNT_PAIRS));
+	if (lanes_any(&wrong))
+		return false;
+	lanes_half half = LANES_ODD_HALF(descriptors);
+	lanes_sizes length = __builtin_convertvector(half, lanes_sizes);
+	length += (lanes_sizes)(length == DRIVER_USED_FULL);
+	memcpy(lengths, &length, sizeof(length));
+	return true;
+}
+
 static inline int
 packed_driver_reap(struct driver_ring *ring, uint32_t max, uint32_t *first, uint32_t *lengths)
 {
@@ -170,14 +213,27 @@ packed_driver_reap(struct driver_ring *ring, uint32_t max, uint32_t *first, uint
 	uint32_t position = ring->used_next, n = 0;
 	uint32_t oldest = driver_ring_slot(ring, ring->tail);
 	uint32_t outstanding = ring->shown - ring->tail;
-	bool plain = ring->longs == 0 && ring->holes == 0;
+	bool plain = ring->longs == 0 && ring->holes == 0, steps = plain && LANES > 0;
 	uint32_t length;
 	uint16_t id;
 
 	if (max > outstanding)
 		max = outstanding;
-	while (n < max && packed_driver_used_at(ring, position + n, &id, &length)) {
-		if (!plain || id != driver_ring_slot(ring, oldest + n)) {
+	while (n < max) {
+		uint32_t slot = driver_ring_slot(ring, oldest + n);
+
+		steps = steps && n + LANES_STEP <= max;
+		if (steps && slot + LANES_STEP <= ring->size
+		    && driver_ring_slot(ring, position + n) + LANES_STEP <= ring->size) {
+			steps = packed_driver_used_step(ring, position + n, slot, &lengths[n]);
+			if (steps) {
+				n += LANES_STEP;
+				continue;
+			}
+		}
+		if (!packed_driver_used_at(ring, position + n, &id, &length))
+			break;
+		if (!plain || id != slot) {
 			if (n > 0)
 				break;
 			return packed_driver_reap_odd(ring, id, length, max, first, lengths);

@@ -14,40 +14,58 @@ static inline uint16_t *split_driver_avail_event(struct driver_ring *ring)
 
 /* Write a descriptor unless it stands there already: reading a line that both sides share is free,
  * writing it takes it away from the device. */
-static inline void split_driver_describe(
+ALWAYS_INLINE void split_driver_describe(
 	struct vring_desc *desc, uint64_t address, uint32_t size, uint16_t flags, uint16_t next
 )
 {
-	if (desc->addr == address && desc->len == size && desc->flags == flags
-	    && desc->next == next)
-		return;
-	desc->addr = address;
-	desc->len = size;
-	desc->flags = flags;
-	desc->next = next;
+	/* As they lie in memory: len, flags, next. */
+	const uint64_t wanted[2] = {address, size | (uint64_t)flags << 32 | (uint64_t)next << 48};
+	uint64_t there[2];
+
+	memcpy(there, desc, sizeof(there));
+	if (there[0] != wanted[0] || there[1] != wanted[1])
+		memcpy(desc, wanted, sizeof(wanted));
 }
 
-/* Name a chain's head in the next entry of the available ring. */
-static inline void split_driver_name(struct driver_ring *ring, uint32_t head, uint32_t taken)
+/* Name the next `count` slots, in each of which a chain begins, in the available ring. */
+static inline void split_driver_name(struct driver_ring *ring, uint32_t count)
 {
-	uint16_t *entry = &ring->avail->ring[ring->avail_next & (ring->size - 1)];
+	for (uint32_t i = 0; !ring->avail_fixed && i < count; i++) {
+		uint16_t head = (uint16_t)driver_ring_slot(ring, ring->next + i);
+		uint16_t *entry =
+			&ring->avail->ring[(uint16_t)(ring->avail_next + i) & (ring->size - 1)];
 
-	/* From the first chain of several slots on, entries and slots part ways. */
-	if (taken > 1)
-		ring->avail_fixed = false;
-	if (!ring->avail_fixed && *entry != head)
-		*entry = (uint16_t)head;
-	ring->avail_next++;
+		if (*entry != head)
+			*entry = head;
+	}
+	ring->avail_next = (uint16_t)(ring->avail_next + count);
 }
 
-static inline void split_driver_add(
-	struct driver_ring *ring, const struct driver_piece *pieces, uint32_t count, uint32_t taken
+/* The same for a chain of several slots: from the first such on, entries and slots part ways. */
+static inline void split_driver_name_long(struct driver_ring *ring)
+{
+	ring->avail_fixed = false;
+	split_driver_name(ring, 1);
+}
+
+ALWAYS_INLINE void split_driver_put(
+	struct driver_ring *ring, uint32_t position, uint64_t address, uint32_t size, bool writable
 )
 {
-	uint32_t head = driver_ring_slot(ring, ring->next) * ring->stride;
+	split_driver_describe(
+		&ring->split_desc[driver_ring_slot(ring, position)],
+		address,
+		size,
+		writable ? VRING_DESC_F_WRITE : 0,
+		0
+	);
+}
 
+static inline void
+split_driver_add(struct driver_ring *ring, const struct driver_piece *pieces, uint32_t count)
+{
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t index = (head + i) & (ring->size - 1);
+		uint32_t index = driver_ring_slot(ring, ring->next + i);
 		bool last = i + 1 == count;
 		uint16_t flags = pieces[i].writable ? VRING_DESC_F_WRITE : 0;
 
@@ -56,10 +74,9 @@ static inline void split_driver_add(
 			pieces[i].address,
 			pieces[i].size,
 			last ? flags : flags | VRING_DESC_F_NEXT,
-			last ? 0 : (uint16_t)((index + 1) & (ring->size - 1))
+			last ? 0 : (uint16_t)driver_ring_slot(ring, index + 1)
 		);
 	}
-	split_driver_name(ring, head, taken);
 }
 
 static inline void split_driver_show(struct driver_ring *ring)
@@ -115,15 +132,14 @@ static inline int split_driver_reap_odd(
 		&ring->used->ring[ring->used_next & (ring->size - 1)];
 	uint32_t id = __atomic_load_n(&element->id, __ATOMIC_RELAXED);
 	uint32_t length = driver_ring_length(__atomic_load_n(&element->len, __ATOMIC_RELAXED));
-	uint32_t slot = id / ring->stride;
 
-	if (id >= ring->size || id % ring->stride != 0 || !driver_ring_is_outstanding(ring, slot)
-	    || !driver_ring_begins(ring, slot))
+	if (id >= ring->size || !driver_ring_is_outstanding(ring, id)
+	    || !driver_ring_begins(ring, id))
 		return driver_ring_break(
 			ring, "the device used a buffer that was not made available"
 		);
 	if (ring->in_order) {
-		int chains = driver_ring_begin_batch(ring, slot, length);
+		int chains = driver_ring_begin_batch(ring, id, length);
 
 		/* 2.7.15: the index goes on by the size of the batch */
 		if ((uint32_t)chains > known)
@@ -131,11 +147,31 @@ static inline int split_driver_reap_odd(
 		ring->used_next = (uint16_t)(ring->used_next + chains);
 		return driver_ring_reap_batch(ring, max, first, lengths);
 	}
-	*first = slot;
+	*first = id;
 	lengths[0] = length;
-	driver_ring_release(ring, slot);
+	driver_ring_release(ring, id);
 	ring->used_next++;
 	return 1;
+}
+
+/* Whether the used elements from one on are those of the slots from `slot` on: their lengths. */
+ALWAYS_INLINE bool
+split_driver_used_step(const struct vring_used_elem *element, uint32_t slot, uint32_t *lengths)
+{
+	lanes elements;
+
+	memcpy(&elements, element, sizeof(elements));
+	/* Nothing is fetched again. */
+	atomic_signal_fence(memory_order_acquire);
+	lanes wrong = (elements & UINT32_MAX) ^ (slot + LANES_COUNT);
+	if (lanes_any(&wrong))
+		return false;
+	lanes shifted = elements >> 32;
+	lanes_lengths length = __builtin_convertvector(shifted, lanes_lengths);
+	/* As driver_ring_length(): a comparison yields -1 where it holds. */
+	length += (lanes_lengths)(length == DRIVER_USED_FULL);
+	memcpy(lengths, &length, sizeof(length));
+	return true;
 }
 
 static inline int
@@ -147,38 +183,26 @@ split_driver_reap(struct driver_ring *ring, uint32_t max, uint32_t *first, uint3
 		return known;
 	if (max > (uint32_t)known)
 		max = (uint32_t)known;
-	uint32_t tail = ring->tail, n = 0;
-	bool plain = ring->longs == 0 && ring->holes == 0;
+	const uint32_t size = ring->size, tail = ring->tail;
+	uint32_t n = 0;
+	bool plain = ring->longs == 0 && ring->holes == 0, steps = LANES > 0;
 
-	/* Elements in the order of the slots, eight a step: a line of them. */
-	for (; plain && n + 8 <= max; n += 8) {
-		uint32_t wrong = 0;
+	while (plain && n < max) {
+		uint32_t index = (ring->used_next + n) & (size - 1);
+		uint32_t slot = driver_ring_slot(ring, tail + n);
+		const struct vring_used_elem *element = &ring->used->ring[index];
 
-		/* Neither slots nor elements may wrap within a step. */
-		if (((ring->used_next + n) & (ring->size - 1)) > ring->size - 8
-		    || driver_ring_slot(ring, tail + n) > ring->slots - 8)
-			break;
-		const struct vring_used_elem *element =
-			&ring->used->ring[(ring->used_next + n) & (ring->size - 1)];
-		uint32_t id = driver_ring_slot(ring, tail + n) * ring->stride;
-		for (uint32_t i = 0; i < 8; i++) {
-			wrong |= __atomic_load_n(&element[i].id, __ATOMIC_RELAXED)
-				 ^ (id + i * ring->stride);
-			lengths[n + i] = driver_ring_length(
-				__atomic_load_n(&element[i].len, __ATOMIC_RELAXED)
-			);
+		steps = steps && n + LANES_WIDTH <= max;
+		if (steps && index + LANES_WIDTH <= size && slot + LANES_WIDTH <= size) {
+			steps = split_driver_used_step(element, slot, &lengths[n]);
+			if (steps) {
+				n += LANES_WIDTH;
+				continue;
+			}
 		}
-		if (wrong != 0)
+		if (__atomic_load_n(&element->id, __ATOMIC_RELAXED) != slot)
 			break;
-	}
-	for (; plain && n < max; n++) {
-		const struct vring_used_elem *element =
-			&ring->used->ring[(ring->used_next + n) & (ring->size - 1)];
-
-		if (__atomic_load_n(&element->id, __ATOMIC_RELAXED)
-		    != driver_ring_slot(ring, tail + n) * ring->stride)
-			break;
-		lengths[n] = driver_ring_length(__atomic_load_n(&element->len, __ATOMIC_RELAXED));
+		lengths[n++] = driver_ring_length(__atomic_load_n(&element->len, __ATOMIC_RELAXED));
 	}
 	if (n == 0)
 		return split_driver_reap_odd(ring, (uint32_t)known, max, first, lengths);

@@ -8,7 +8,7 @@ import pytest
 from peers import paths, testpmd, virtlane
 from peers.pktgen import Pktgen
 
-RINGS = ["split", "split-header", "packed"]
+RINGS = ["split", "split-in-order", "packed", "packed-in-order"]
 # Two cores carry generator, switch and everything else: rings hold what comes while one waits.
 SLOW = ("--frames", "5k", "--rate", "25k", "--queue-size", "4096")
 

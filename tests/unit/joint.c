@@ -118,8 +118,7 @@ void joint_fill_config(struct vl_driver_config *config, const struct joint_varia
 	if (variant->mergeable)
 		vl_features_add(&config->wanted, VL_F_MRG_RXBUF);
 	if (variant->plain)
-		config->withheld.word[0] |=
-			BIT(VL_F_IN_ORDER) | BIT(VL_F_EVENT_IDX) | BIT(VL_F_INDIRECT_DESC);
+		config->withheld.word[0] |= BIT(VL_F_EVENT_IDX) | BIT(VL_F_INDIRECT_DESC);
 }
 
 int joint_try(const struct joint_options *options, struct joint **out)
@@ -335,15 +334,15 @@ void joint_check_buffers(struct joint *joint, unsigned index, unsigned held_rx, 
 /* ---- tests for every variant ---- */
 
 static const struct joint_variant variants[] = {
+	{"split, IN_ORDER", "split-in-order", false, false},
 	{"split", "split", false, false},
 	{"split, plain", "split", false, true},
-	{"split, MRG_RXBUF", "split", true, false},
+	{"split, MRG_RXBUF, IN_ORDER", "split-in-order", true, false},
 	{"split, MRG_RXBUF, plain", "split", true, true},
-	{"split-header", "split-header", false, false},
-	{"split-header, plain", "split-header", false, true},
+	{"packed, IN_ORDER", "packed-in-order", false, false},
 	{"packed", "packed", false, false},
 	{"packed, plain", "packed", false, true},
-	{"packed, MRG_RXBUF", "packed", true, false},
+	{"packed, MRG_RXBUF, IN_ORDER", "packed-in-order", true, false},
 	{"packed, MRG_RXBUF, plain", "packed", true, true},
 };
 

@@ -286,15 +286,10 @@ void liar_use(struct liar *liar, unsigned index, uint32_t id, uint32_t length, u
 	__atomic_store_n(&used->idx, (uint16_t)(used->idx + step), __ATOMIC_RELEASE);
 }
 
-uint32_t liar_id(const struct liar *liar, uint32_t slot)
-{
-	return slot * (liar->driver->variant.form == FORM_HEADER ? 2 : 1);
-}
-
 struct vl_net_header *liar_header(struct liar *liar, unsigned ring, uint32_t slot)
 {
 	/* The address is the first field of both kinds of descriptor. */
 	const struct vring_desc *desc = (struct vring_desc *)(uintptr_t)liar->rings[ring].desc;
 
-	return (struct vl_net_header *)(uintptr_t)desc[liar_id(liar, slot)].addr;
+	return (struct vl_net_header *)(uintptr_t)desc[slot].addr;
 }

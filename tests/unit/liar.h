@@ -81,6 +81,5 @@ void liar_request(struct liar *liar, uint32_t request);
 
 /* Use the chain of this id; the split index, or the packed position, moves by `step`. */
 void liar_use(struct liar *liar, unsigned ring, uint32_t id, uint32_t length, uint16_t step);
-/* What the driver calls the chain in a slot, and where its virtio-net header lies. */
-uint32_t liar_id(const struct liar *liar, uint32_t slot);
+/* Where the virtio-net header of the chain in a slot lies. */
 struct vl_net_header *liar_header(struct liar *liar, unsigned ring, uint32_t slot);

@@ -21,8 +21,7 @@ void *rig_area(uint64_t size)
 
 static void open_memory(struct rig *rig)
 {
-	size_t size =
-		RIG_DATA_SIZE + rig->driver.slots * RIG_PIECES_MAX * sizeof(struct vring_desc);
+	size_t size = RIG_DATA_SIZE + rig->driver.size * RIG_PIECES_MAX * sizeof(struct vring_desc);
 
 	rig->data = rig_area(size);
 	rig->memory = calloc(1, sizeof(*rig->memory) + sizeof(rig->memory->regions[0]));
@@ -43,7 +42,6 @@ void rig_open_on(struct rig *rig, const struct ring_layout *layout, uint32_t siz
 		.driver = areas[1],
 		.device = areas[2],
 		.size = size,
-		.stride = layout->stride,
 		.packed = layout->packed,
 		.event_idx = layout->event_idx,
 		.in_order = layout->in_order,
@@ -64,7 +62,7 @@ void rig_open_on(struct rig *rig, const struct ring_layout *layout, uint32_t siz
 	open_memory(rig);
 	device.memory = rig->memory;
 	assert_int_equal(ring_open(&rig->device, &device), 0);
-	rig->book = calloc(rig->driver.slots, sizeof(rig->book[0]));
+	rig->book = calloc(rig->driver.size, sizeof(rig->book[0]));
 	assert_non_null(rig->book);
 	/* Both poll to begin with. */
 	rig->device.notify_me = true;
@@ -144,7 +142,7 @@ bool rig_add_chain(struct rig *rig, const struct rig_chain *chain)
 {
 	struct driver_ring *ring = &rig->driver;
 	uint32_t slot = driver_ring_slot(ring, ring->next);
-	uint32_t slots = chain->indirect ? 1 : driver_ring_slots_of(ring, chain->count);
+	uint32_t slots = chain->indirect ? 1 : chain->count;
 
 	if (driver_ring_free(ring) < slots)
 		return false;
@@ -152,15 +150,17 @@ bool rig_add_chain(struct rig *rig, const struct rig_chain *chain)
 		check(!rig->book[driver_ring_slot(ring, slot + i)].outstanding);
 	if (chain->indirect)
 		add_indirect(rig, slot, chain);
-	else if (chain->count == 1)
-		driver_ring_add_one(
+	else if (chain->count == 1) {
+		driver_ring_put(
 			ring,
 			rig->layout.packed,
+			0,
 			chain->pieces[0].address,
 			chain->pieces[0].size,
 			chain->pieces[0].writable
 		);
-	else
+		driver_ring_added(ring, rig->layout.packed, 1);
+	} else
 		driver_ring_add(ring, rig->layout.packed, chain->pieces, chain->count);
 	rig->book[slot] = (struct booked){
 		.number = rig->added,
@@ -348,7 +348,7 @@ void rig_settle(struct rig *rig)
 	rig_publish(rig, rig->device.held_count);
 	rig_drain(rig);
 	assert_int_equal(rig->reaped, rig->added);
-	assert_int_equal(driver_ring_free(&rig->driver), rig->driver.slots);
+	assert_int_equal(driver_ring_free(&rig->driver), rig->driver.size);
 	assert_int_equal(rig->driver.holes, 0);
 	assert_int_equal(rig->driver.longs, 0);
 	assert_null(rig->driver.broken);
@@ -358,18 +358,14 @@ void rig_settle(struct rig *rig)
 /* ---- tests for every layout ---- */
 
 static const struct ring_layout layouts[] = {
-	{"split", false, false, false, 1},
-	{"split, pairs", false, false, false, 2},
-	{"split, IN_ORDER", false, false, true, 1},
-	{"split, pairs, IN_ORDER", false, false, true, 2},
-	{"split, EVENT_IDX", false, true, false, 1},
-	{"split, pairs, EVENT_IDX", false, true, false, 2},
-	{"split, EVENT_IDX, IN_ORDER", false, true, true, 1},
-	{"split, pairs, EVENT_IDX, IN_ORDER", false, true, true, 2},
-	{"packed", true, false, false, 1},
-	{"packed, IN_ORDER", true, false, true, 1},
-	{"packed, EVENT_IDX", true, true, false, 1},
-	{"packed, EVENT_IDX, IN_ORDER", true, true, true, 1},
+	{"split", false, false, false},
+	{"split, IN_ORDER", false, false, true},
+	{"split, EVENT_IDX", false, true, false},
+	{"split, EVENT_IDX, IN_ORDER", false, true, true},
+	{"packed", true, false, false},
+	{"packed, IN_ORDER", true, false, true},
+	{"packed, EVENT_IDX", true, true, false},
+	{"packed, EVENT_IDX, IN_ORDER", true, true, true},
 };
 
 int run_for_all_layouts(const char *group, const struct ring_layout_test *tests, unsigned count)

@@ -24,7 +24,6 @@ enum {
 struct ring_layout {
 	const char *name;
 	bool packed, event_idx, in_order;
-	uint32_t stride;
 };
 
 enum rig_completion {

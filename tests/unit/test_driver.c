@@ -455,7 +455,7 @@ static void what_was_not_taken_stays_the_applications(void **state)
 	assert_int_equal(vl_driver_alloc(joint->driver, 0, frames, 64), 64);
 	for (unsigned i = 0; i < 64; i++)
 		frames[i].length = 60;
-	unsigned slots = joint->driver->slots;
+	unsigned slots = joint->driver->config.queue_size;
 	assert_int_equal(vl_driver_tx_burst(joint->driver, 0, frames, 64), slots);
 	assert_int_equal(vl_driver_tx_burst(joint->driver, 0, frames + slots, 64 - slots), 0);
 	vl_driver_stats(joint->driver, 0, &stats);
@@ -600,7 +600,7 @@ static void a_wait_ends_for_a_frame_or_the_time(void **state)
 static void who_sleeps_has_buffers_posted(void **state)
 {
 	struct joint *joint = open_with(state, 8, 256, 0);
-	unsigned slots = joint->driver->slots;
+	unsigned slots = joint->driver->config.queue_size;
 
 	for (unsigned round = 0; round < 10; round++) {
 		struct vl_driver_frame frames[8];

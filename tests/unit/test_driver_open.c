@@ -21,8 +21,9 @@ static uint8_t sent[JOINT_FRAME_MAX], got[JOINT_FRAME_MAX];
 
 static const struct joint_variant foreign_variants[] = {
 	{"split", "split", false, false},
-	{"split-header", "split-header", false, false},
+	{"split, IN_ORDER", "split-in-order", false, false},
 	{"packed", "packed", false, false},
+	{"packed, IN_ORDER", "packed-in-order", false, false},
 	{"packed, MRG_RXBUF", "packed", true, false},
 };
 
@@ -56,7 +57,7 @@ static void a_wrong_configuration_is_explained(void **)
 		{.ring = "packed", .rings = VL_DRIVER_RINGS_SPLIT},
 		{.ring = "split", .rings = VL_DRIVER_RINGS_PACKED},
 		{.ring = "packed", .buffer_size = 900, .wanted.word[0] = BIT(VL_F_MRG_RXBUF)},
-		{.ring = "split-header", .wanted.word[0] = BIT(VL_F_MRG_RXBUF)},
+		{.ring = "split-header"},
 	};
 	bool isa_is_forced = getenv("VIRTLANE_ISA") != NULL;
 
@@ -141,6 +142,14 @@ static void what_the_device_lacks_is_named(void **)
 		{BIT(VL_F_VERSION_1), {0}, "VERSION_1"},
 		{BIT(VL_F_RING_PACKED), {.rings = VL_DRIVER_RINGS_PACKED}, "packed"},
 		{BIT(VL_F_RING_PACKED), {.ring = "packed"}, "packed"},
+		{BIT(VL_F_IN_ORDER), {.ring = "split-in-order"}, "IN_ORDER"},
+		{BIT(VL_F_IN_ORDER), {.ring = "packed-in-order"}, "IN_ORDER"},
+		{0,
+		 {.ring = "split", .wanted.word[0] = BIT(VL_F_IN_ORDER)},
+		 "IN_ORDER was asked for, but the ring variant"},
+		{0,
+		 {.wanted.word[0] = BIT(VL_F_CSUM), .withheld.word[0] = BIT(VL_F_CSUM)},
+		 "withheld"},
 		{BIT(VL_F_CSUM), {.wanted.word[0] = BIT(VL_F_CSUM)}, "CSUM"},
 		{BIT(VL_F_MRG_RXBUF), {.wanted.word[0] = BIT(VL_F_MRG_RXBUF)}, "MRG_RXBUF"},
 		{0, {.wanted.word[0] = BIT(VL_F_HOST_TSO4)}, "HOST_TSO4"}, /* stands on CSUM */
@@ -197,7 +206,7 @@ static void several_pairs_without_mq_are_refused(void **)
 
 static void rings_of_every_size_work(void **)
 {
-	static const char *const rings[] = {"split", "split-header", "packed"};
+	static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 
 	for (unsigned i = 0; i < COUNT_OF(rings); i++) {
 		for (unsigned size = 8; size <= 32768; size = size < 64 ? 2 * size : 8 * size) {
@@ -288,7 +297,7 @@ static void what_is_withheld_is_not_negotiated(void **)
 
 static void the_environment_chooses_the_ring(void **)
 {
-	static const char *const rings[] = {"packed", "split", "split-header"};
+	static const char *const rings[] = {"packed", "split", "split-in-order"};
 
 	for (unsigned i = 0; i < COUNT_OF(rings); i++) {
 		struct joint_options options = {.config.ring = i == 1 ? "packed" : "split"};
@@ -488,7 +497,7 @@ static void frames_lie_in_the_applications_memory(void **)
 	for (unsigned i = 0; i < COUNT_OF(foreign_variants); i++) {
 		struct own_memory own = own_memory(1 << 20);
 		struct joint *joint = open_foreign(&foreign_variants[i], 64);
-		unsigned slots = joint->driver->slots;
+		unsigned slots = joint->driver->config.queue_size;
 		uintptr_t names[64];
 
 		assert_int_equal(vl_driver_share(joint->driver, own.start, own.size, own.fd, 0), 0);

@@ -144,8 +144,8 @@ static void one_chain_fills_the_ring(void **state)
 			driver_ring_reap(&rig.driver, layout->packed, 64, &first, &length), 1
 		);
 		assert_int_equal(length, 64);
-		assert_int_equal(driver_ring_free(&rig.driver), rig.driver.slots);
-		memset(rig.book, 0, rig.driver.slots * sizeof(rig.book[0]));
+		assert_int_equal(driver_ring_free(&rig.driver), rig.driver.size);
+		memset(rig.book, 0, rig.driver.size * sizeof(rig.book[0]));
 	}
 	rig_close(&rig);
 }
@@ -315,19 +315,16 @@ static void protect(const struct paged_area *area)
 /* A lap: slot i gets the same buffers as always. */
 static void lap_with_places(struct rig *rig)
 {
-	const uint32_t stride = rig->layout.stride;
+	for (uint32_t i = 0; i < rig->driver.size; i++) {
+		struct rig_chain chain = {
+			.count = 1,
+			.pieces[0] = {RIG_DATA_ADDRESS + i % RIG_DATA_SIZE, 1, i % 2 == 1}};
 
-	for (uint32_t i = 0; i < rig->driver.slots; i++) {
-		struct rig_chain chain = {.count = stride};
-
-		for (uint32_t k = 0; k < stride; k++)
-			chain.pieces[k] = (struct driver_piece
-			){RIG_DATA_ADDRESS + (i + k) % RIG_DATA_SIZE, 1, i % 2 == 1};
 		check(rig_add_chain(rig, &chain));
 		if (i % 64 == 63)
 			driver_ring_show(&rig->driver, false);
 	}
-	for (uint32_t i = 0; i < rig->driver.slots; i++) {
+	for (uint32_t i = 0; i < rig->driver.size; i++) {
 		struct iovec spans[RIG_SPANS_MAX];
 		struct ring_chain got;
 
@@ -336,13 +333,13 @@ static void lap_with_places(struct rig *rig)
 	}
 	ring_publish(&rig->device, false, rig->device.held_count);
 	uint32_t lengths[DRIVER_RUN_MAX], first, reaped = 0;
-	while (reaped < rig->driver.slots) {
+	while (reaped < rig->driver.size) {
 		int n = driver_ring_reap(&rig->driver, false, DRIVER_RUN_MAX, &first, lengths);
 
 		check(n > 0);
 		reaped += (uint32_t)n;
 	}
-	memset(rig->book, 0, rig->driver.slots * sizeof(rig->book[0]));
+	memset(rig->book, 0, rig->driver.size * sizeof(rig->book[0]));
 }
 
 static void descriptors_and_entries_are_written_in_the_first_lap_only(void **state)
@@ -359,8 +356,7 @@ static void descriptors_and_entries_are_written_in_the_first_lap_only(void **sta
 	void *areas[3] = {desc.start, avail.start, used};
 	struct rig rig;
 	rig_open_on(&rig, layout, size, areas);
-	for (uint32_t i = 0; i < layout->stride; i++)
-		lap_with_places(&rig);
+	lap_with_places(&rig);
 	protect(&desc);
 	protect(&avail);
 	for (unsigned i = 0; i < 70; i++)
