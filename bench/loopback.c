@@ -30,7 +30,7 @@ enum {
 
 /* Since the last report. */
 struct counts {
-	uint64_t frames, bytes, lost, rounds, busy_cycles, total_cycles;
+	uint64_t frames, lost, rounds, busy_cycles, total_cycles;
 };
 
 static volatile sig_atomic_t report_wanted, end_wanted;
@@ -52,11 +52,9 @@ static void on_control_kick_changed(void *, int, int new_fd)
 static void report(struct counts *counts)
 {
 	report_wanted = 0;
-	printf("{\"frames\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"lost\": %" PRIu64
-	       ", \"rounds\": %" PRIu64 ", \"busy_cycles\": %" PRIu64 ", \"total_cycles\": %" PRIu64
-	       "}\n",
+	printf("{\"frames\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"rounds\": %" PRIu64
+	       ", \"busy_cycles\": %" PRIu64 ", \"total_cycles\": %" PRIu64 "}\n",
 	       counts->frames,
-	       counts->bytes,
 	       counts->lost,
 	       counts->rounds,
 	       counts->busy_cycles,
@@ -97,10 +95,8 @@ static int reflect(struct vl_device *device, struct counts *counts)
 	done = vl_device_copy_in(device, 0, good, count, results);
 	vl_device_flush(device, 0);
 	counts->lost += (unsigned)n - done;
-	for (unsigned i = 0; i < done; i++) {
+	for (unsigned i = 0; i < done; i++)
 		counts->lost += results[i] != VL_DELIVERED;
-		counts->bytes += good[i]->size;
-	}
 	vl_device_give_back(device, 0, (unsigned)n);
 	counts->frames += (unsigned)n;
 	counts->rounds++;

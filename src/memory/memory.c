@@ -79,6 +79,39 @@ static bool is_slow(int fd)
 	return false;
 }
 
+/*
+ * Map at an address that is, modulo the size of a huge page, what the offset in the file is: then
+ * huge pages that the peer has there are mapped as such here, too.
+ */
+static void *map_in_step(int fd, uint64_t offset, size_t size, uint64_t page)
+{
+	const uint64_t step = page > 2 << 20 ? page : 2 << 20;
+	uint8_t *room = mmap(
+		NULL, size + step, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
+	);
+
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	size_t before = (size_t)((offset - (uintptr_t)room) & (step - 1));
+	void *mapping =
+		mmap(room + before,
+		     size,
+		     PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+		     fd,
+		     (off_t)offset);
+	int error = errno;
+	if (mapping == MAP_FAILED) {
+		munmap(room, size + step);
+	} else {
+		if (before > 0)
+			munmap(room, before);
+		munmap(room + before + size, step - before);
+	}
+	errno = error;
+	return mapping;
+}
+
 static int map_region(
 	const struct memory_region_request *request,
 	int fd,
@@ -113,9 +146,7 @@ static int map_region(
 	uint64_t start = request->file_offset / page * page;
 	uint64_t lead = request->file_offset - start;
 	size_t size = (size_t)((lead + request->size + page - 1) / page * page);
-	void *mapping = mmap(
-		NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start
-	);
+	void *mapping = map_in_step(fd, start, size, page);
 
 	if (mapping == MAP_FAILED) {
 		*why = "a memory region cannot be mapped";

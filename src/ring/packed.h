@@ -233,6 +233,19 @@ static inline void packed_publish(struct ring *ring, uint32_t count)
 	packed_store_used(first, first_held, first_wrap);
 }
 
+/* The same with one used descriptor, in the first's place and with the last's id. */
+static inline void packed_publish_batch(struct ring *ring, uint32_t count)
+{
+	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];
+	bool wrap = ring->used_wrap;
+	uint32_t descriptors = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		descriptors += ring_held_at(ring, i)->count;
+	packed_advance(&ring->used_next, &ring->used_wrap, ring->size, descriptors);
+	packed_store_used(first, *ring_held_at(ring, count - 1), wrap);
+}
+
 static inline bool packed_wants_call(struct ring *ring)
 {
 	uint16_t from = ring->signalled;

@@ -62,7 +62,7 @@ struct ring {
 	_Atomic(const struct memory *) memory; /* replaced while running, freed after quiescence */
 	uint32_t size;			       /* descriptors */
 	bool packed, event_idx, indirect;
-	bool read_only; /* see ring_config */
+	bool read_only, batches; /* see ring_config */
 
 	/* the worker's */
 	uint16_t next;	    /* split: free running index; packed: slot, of the next chain */
@@ -101,6 +101,10 @@ struct ring_config {
 	/* The device only reads from this queue, so what the driver flags as writable is read all
 	 * the same: DPDK's leaves the flag on headers in indirect tables of packed rings. */
 	bool read_only;
+	/* IN_ORDER was negotiated, and nobody wants to know how much was written: one used
+	 * descriptor stands for all that are published together (2.8.9). Packed rings only: in a
+	 * split ring it would save nothing, as used elements that stay the same are not written. */
+	bool batches;
 	struct ring_position position;
 	bool guess_fresh; /* a packed ring at {0, 0} with counters of 0 may be a new one */
 };
@@ -379,7 +383,9 @@ static inline void ring_publish(struct ring *ring, const bool packed, uint32_t c
 {
 	if (count == 0)
 		return;
-	if (packed)
+	if (packed && ring->batches)
+		packed_publish_batch(ring, count);
+	else if (packed)
 		packed_publish(ring, count);
 	else
 		split_publish(ring, count);
