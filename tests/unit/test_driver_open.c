@@ -4,6 +4,7 @@
  * control commands, memory that is added or shared, waiting that ends otherwise, and closing.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <linux/virtio_net.h>
 #include <signal.h>
 #include <stdio.h>
@@ -641,6 +642,49 @@ static void a_device_that_hangs_up_ends_a_wait(void **state)
 	joint_close(joint);
 }
 
+struct waiter {
+	pthread_t thread;
+	struct vl_driver *driver;
+	unsigned pair;
+	int result;
+};
+
+static void *wait_until_the_end(void *argument)
+{
+	struct waiter *waiter = argument;
+
+	do
+		waiter->result = vl_driver_wait(waiter->driver, waiter->pair, JOINT_TIMEOUT_MS);
+	while (waiter->result > 0);
+	return NULL;
+}
+
+/* Pairs wait in threads of their own, and all of them hear of the end; one hears it first. */
+static void a_device_that_hangs_up_ends_all_waits(void **state)
+{
+	enum {
+		PAIRS = 4,
+	};
+	struct joint_options options = {.variant = *state, .config = {.queue_pairs = PAIRS}};
+	struct joint *joint = joint_open(&options);
+	struct waiter waiters[PAIRS];
+
+	for (unsigned i = 0; i < PAIRS; i++) {
+		waiters[i] = (struct waiter){.driver = joint->driver, .pair = i};
+		check(pthread_create(&waiters[i].thread, NULL, wait_until_the_end, &waiters[i]) == 0
+		);
+	}
+	joint_hang_up(joint);
+	for (unsigned i = 0; i < PAIRS; i++) {
+		check(pthread_join(waiters[i].thread, NULL) == 0);
+		/* 0: another thread was hearing it at that moment. */
+		if (waiters[i].result == 0)
+			waiters[i].result = vl_driver_wait(joint->driver, i, JOINT_TIMEOUT_MS);
+		assert_int_equal(waiters[i].result, -ECONNRESET);
+	}
+	joint_close(joint);
+}
+
 /* ---- closing ---- */
 
 static void a_closed_driver_leaves_a_device_without_rings(void **state)
@@ -698,6 +742,7 @@ static const struct joint_test variant_tests[] = {
 	JOINT_TEST(the_pairs_in_use_are_set),
 	JOINT_TEST(a_pool_grows_while_frames_flow),
 	JOINT_TEST(a_device_that_hangs_up_ends_a_wait),
+	JOINT_TEST(a_device_that_hangs_up_ends_all_waits),
 	JOINT_TEST(a_closed_driver_leaves_a_device_without_rings),
 	JOINT_TEST(nothing_is_left_behind),
 };
