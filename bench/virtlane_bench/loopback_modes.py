@@ -48,7 +48,7 @@ class Mode:
         }
 
     def pktgen_options(self):
-        return ["--rings", self.rings, *([] if self.in_order else ["--withhold", "in_order"])]
+        return ["--ring", self.rings + ("-in-order" if self.in_order else "")]
 
 
 DPDK_MODES = [
