@@ -241,6 +241,13 @@ unsigned vl_driver_rx_post(
 /* With foreign memory: the names of buffers whose frames were sent. Returns how many. */
 unsigned
 vl_driver_tx_complete(struct vl_driver *driver, unsigned pair, uintptr_t *buffers, unsigned max);
+/*
+ * Control, with foreign memory: stop a pair for good, and get the names of all buffers that it still
+ * has, posted or not yet sent, `max` a call; 0: that was all. The pair's data calls must not be
+ * running, and fail afterwards.
+ */
+unsigned
+vl_driver_reclaim(struct vl_driver *driver, unsigned pair, uintptr_t *buffers, unsigned max);
 
 #ifdef __cplusplus
 }

@@ -60,32 +60,6 @@ void vl_driver_free(
 	}
 }
 
-unsigned vl_driver_rx_post(
-	struct vl_driver *driver,
-	unsigned pair,
-	const struct vl_driver_frame *frames,
-	unsigned count
-)
-{
-	if (!driver->config.foreign)
-		return 0;
-	return driver->ops->rx_post(&driver->pairs[pair], frames, count);
-}
-
-unsigned
-vl_driver_tx_complete(struct vl_driver *driver, unsigned index, uintptr_t *buffers, unsigned max)
-{
-	struct driver_pair *pair = &driver->pairs[index];
-	unsigned n = 0;
-
-	if (!driver->config.foreign)
-		return 0;
-	driver->ops->tx_reap(pair);
-	while (n < max && pool_count(&pair->tx_pool) > 0)
-		buffers[n++] = pool_get(&pair->tx_pool);
-	return n;
-}
-
 /* ---- waiting ---- */
 
 /* Why the pair was stopped, or NULL: a lie on either ring does it. */

@@ -81,6 +81,7 @@ struct driver_pair {
 	uint32_t tx_multi;	      /* outstanding frames of several pieces */
 	struct pool rx_pool, tx_pool; /* foreign: tx_pool holds what was sent */
 	struct driver_stash *stash;   /* mergeable only */
+	bool is_reclaimed; /* foreign: it was stopped, and gives its buffers back */
 	struct driver_counters counters;
 } __attribute__((aligned(64)));
 
