@@ -285,8 +285,11 @@ static inline struct rte_mbuf *vl_mbuf_front(struct vl_mbuf_port *port, struct r
 	    && rte_pktmbuf_headroom(mbuf) >= VL_MBUF_HEADER)
 		return mbuf;
 	front = rte_pktmbuf_alloc(port->pool);
-	if (front != NULL)
-		(void)rte_pktmbuf_chain(front, mbuf);
+	if (front != NULL) { /* not rte_pktmbuf_chain(): that changes what it appends */
+		front->next = mbuf;
+		front->nb_segs = (uint16_t)(mbuf->nb_segs + 1);
+		front->pkt_len = mbuf->pkt_len;
+	}
 	return front;
 }
 
