@@ -196,7 +196,7 @@ static inline void vl_mbuf_refill(struct vl_mbuf_port *port, unsigned index)
 	struct vl_driver_frame frames[VL_MBUF_BURST];
 
 	while (pair->owed > 0) {
-		unsigned count = pair->owed < VL_MBUF_BURST ? pair->owed : VL_MBUF_BURST;
+		unsigned count = RTE_MIN(pair->owed, (uint32_t)VL_MBUF_BURST);
 
 		if (rte_pktmbuf_alloc_bulk(port->pool, mbufs, count) < 0)
 			return;
@@ -223,7 +223,7 @@ static inline int
 vl_mbuf_rx_burst(struct vl_mbuf_port *port, unsigned index, struct rte_mbuf **mbufs, uint16_t max)
 {
 	struct vl_driver_frame frames[VL_MBUF_BURST];
-	unsigned room = max < VL_MBUF_BURST ? max : VL_MBUF_BURST;
+	unsigned room = RTE_MIN((unsigned)max, (unsigned)VL_MBUF_BURST);
 	int count = vl_driver_rx_burst(port->driver, index, frames, room), received = 0;
 	struct rte_mbuf *first = NULL, *last = NULL;
 	unsigned left = 0;
