@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The histogram of virtlane-pktgen: how far a percentile may be off, merging, overflow. */
-#include "pktgen_histogram.h"
+#include "pktgen/histogram.h"
 
 #include <stdlib.h>
 #include <string.h>
