@@ -201,8 +201,8 @@ ALWAYS_INLINE uint32_t packed_take_plain(
 
 /* A used descriptor's length, id and flags, stored at once: the driver may see those of any
  * descriptor but the first of a burst as soon as they are written. */
-static inline void
-packed_store_used(struct vring_packed_desc *desc, struct ring_held held, bool wrap)
+ALWAYS_INLINE void
+packed_store_used(struct vring_packed_desc *desc, struct ring_held held, const bool wrap)
 {
 	uint16_t flags = wrap ? PACKED_AVAIL | PACKED_USED : 0;
 
@@ -216,18 +216,41 @@ packed_store_used(struct vring_packed_desc *desc, struct ring_held held, bool wr
 	);
 }
 
+/* Used descriptors of chains, as far as neither ring nor `held` wrap: how many chains that was. */
+ALWAYS_INLINE uint32_t
+packed_publish_run(struct ring *ring, const struct ring_held *held, uint32_t count, const bool wrap)
+{
+	struct vring_packed_desc *desc = &ring->packed_desc[ring->used_next];
+	const struct vring_packed_desc *end = &ring->packed_desc[ring->size];
+	uint32_t n = 0;
+
+	for (; n < count && desc < end; n++) {
+		packed_store_used(desc, held[n], wrap);
+		desc += held[n].count;
+	}
+	uint32_t next = (uint32_t)(desc - ring->packed_desc);
+	ring->used_next = (uint16_t)(next < ring->size ? next : next - ring->size);
+	ring->used_wrap = next < ring->size ? wrap : !wrap;
+	return n;
+}
+
 static inline void packed_publish(struct ring *ring, uint32_t count)
 {
 	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];
 	struct ring_held first_held = *ring_held_at(ring, 0);
 	bool first_wrap = ring->used_wrap;
+	uint32_t done = 1;
 
 	packed_advance(&ring->used_next, &ring->used_wrap, ring->size, first_held.count);
-	for (uint32_t i = 1; i < count; i++) {
-		struct ring_held held = *ring_held_at(ring, i);
+	while (done < count) {
+		const struct ring_held *held = ring_held_at(ring, done);
+		uint32_t run = (uint32_t)(ring->held + ring->size - held);
 
-		packed_store_used(&ring->packed_desc[ring->used_next], held, ring->used_wrap);
-		packed_advance(&ring->used_next, &ring->used_wrap, ring->size, held.count);
+		run = run < count - done ? run : count - done;
+		if (ring->used_wrap)
+			done += packed_publish_run(ring, held, run, true);
+		else
+			done += packed_publish_run(ring, held, run, false);
 	}
 	/* Last: the driver looks at the first before any of the others. */
 	packed_store_used(first, first_held, first_wrap);
