@@ -179,6 +179,14 @@ int vl_driver_share(struct vl_driver *driver, void *address, size_t size, int fd
 /* Add buffers for sending or for receiving to a pair's pool, in a new region. Conditions as for
  * vl_driver_share(), but the pair's own data calls must not be running in any case. */
 int vl_driver_grow(struct vl_driver *driver, unsigned pair, uint32_t count, bool for_rx);
+/*
+ * With foreign memory, before vl_driver_close(): stop the queues of all pairs and take back the
+ * buffers of this one, posted or to be sent, that no call has returned; those whose frame was sent
+ * are among them. Returns how many names there are, at most `max`; to be repeated until it is 0.
+ * No data call may be running, and none may follow.
+ */
+unsigned
+vl_driver_reclaim(struct vl_driver *driver, unsigned pair, uintptr_t *buffers, unsigned max);
 
 /* ---- data ---- */
 
@@ -231,23 +239,19 @@ void vl_driver_woken(struct vl_driver *driver, unsigned pair);
 
 /* With foreign memory: hand receive buffers (data, length = bytes of room behind data, buffer = a
  * name of the application's) to the device; there must be 64 bytes of shared memory in front of
- * data. Returns how many were taken. */
+ * data. Returns how many were taken. In front of what is sent there must be 12, which the driver
+ * overwrites; data of length 0 is fine. */
 unsigned vl_driver_rx_post(
 	struct vl_driver *driver,
 	unsigned pair,
 	const struct vl_driver_frame *frames,
 	unsigned count
 );
+/* How many vl_driver_rx_post() would take; 0 if the pair was stopped. */
+unsigned vl_driver_rx_room(const struct vl_driver *driver, unsigned pair);
 /* With foreign memory: the names of buffers whose frames were sent. Returns how many. */
 unsigned
 vl_driver_tx_complete(struct vl_driver *driver, unsigned pair, uintptr_t *buffers, unsigned max);
-/*
- * Control, with foreign memory: stop a pair for good, and get the names of all buffers that it still
- * has, posted or not yet sent, `max` a call; 0: that was all. The pair's data calls must not be
- * running, and fail afterwards.
- */
-unsigned
-vl_driver_reclaim(struct vl_driver *driver, unsigned pair, uintptr_t *buffers, unsigned max);
 
 #ifdef __cplusplus
 }

@@ -20,13 +20,6 @@ enum {
 	TX_REAP_MIN = 32,
 };
 
-/* A lie on either ring stops the pair. */
-static inline bool pair_is_broken(const struct driver_pair *pair)
-{
-	return atomic_load_explicit(&pair->rx.broken, memory_order_relaxed) != NULL
-	       || atomic_load_explicit(&pair->tx.broken, memory_order_relaxed) != NULL;
-}
-
 static void kick(struct driver_pair *pair, int fd)
 {
 	uint64_t one = 1;

@@ -81,7 +81,8 @@ struct driver_pair {
 	uint32_t tx_multi;	      /* outstanding frames of several pieces */
 	struct pool rx_pool, tx_pool; /* foreign: tx_pool holds what was sent */
 	struct driver_stash *stash;   /* mergeable only */
-	bool is_reclaimed; /* foreign: it was stopped, and gives its buffers back */
+	/* Slots whose buffers had been reaped when the ring broke, and reached nobody. */
+	uint32_t rx_lost_first, rx_lost_count;
 	struct driver_counters counters;
 } __attribute__((aligned(64)));
 
@@ -117,6 +118,7 @@ struct vl_driver {
 	const struct driver_ops *ops;
 	struct driver_variant variant;
 	unsigned pair_count, pairs_max;
+	bool stopped; /* the device has been asked to stop the data rings */
 	struct driver_pair *pairs;
 	unsigned region_count;
 	struct driver_region regions[DRIVER_ARENAS_MAX];
@@ -135,6 +137,8 @@ struct vl_driver {
 /* Set a sentence; returns `error`. why may be NULL. */
 int driver_explain(struct vl_driver_error *why, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Let the device stop using the data rings; once. */
+void driver_stop(struct vl_driver *driver);
 
 /* ---- negotiate.c ---- */
 /* What the device is and has: features, queue pairs, address, MTU. */
@@ -183,7 +187,14 @@ static inline void driver_unlock(struct vl_driver *driver)
 	pthread_mutex_unlock(&driver->session);
 }
 
-/* ---- pools, on the data path ---- */
+/* ---- on the data path ---- */
+
+/* A lie on either ring stops the pair. */
+static inline bool driver_pair_is_broken(const struct driver_pair *pair)
+{
+	return atomic_load_explicit(&pair->rx.broken, memory_order_relaxed) != NULL
+	       || atomic_load_explicit(&pair->tx.broken, memory_order_relaxed) != NULL;
+}
 
 static inline uint32_t pool_count(const struct pool *pool)
 {

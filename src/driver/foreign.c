@@ -14,6 +14,14 @@ unsigned vl_driver_rx_post(
 	return driver->ops->rx_post(&driver->pairs[pair], frames, count);
 }
 
+unsigned vl_driver_rx_room(const struct vl_driver *driver, unsigned index)
+{
+	struct driver_pair *pair = &driver->pairs[index];
+
+	return driver->config.foreign && !driver_pair_is_broken(pair) ? driver_ring_free(&pair->rx)
+								      : 0;
+}
+
 unsigned
 vl_driver_tx_complete(struct vl_driver *driver, unsigned index, uintptr_t *buffers, unsigned max)
 {
@@ -30,78 +38,62 @@ vl_driver_tx_complete(struct vl_driver *driver, unsigned index, uintptr_t *buffe
 
 /* ---- what the rings still hold ---- */
 
-/* Where names go, as long as there is room. */
-struct names {
-	uintptr_t *at;
-	unsigned count, max;
-};
-
-/* The oldest chain that is outstanding: whether there is one, and its slot. It is free then. */
-static bool next_outstanding(struct driver_ring *ring, uint32_t *slot)
+/* Put the names of one chain where those of sent buffers wait, which has room once it is empty. */
+static void reclaim_names(struct driver_pair *pair, const uintptr_t *names, uint32_t count)
 {
-	while (ring->tail != ring->next) {
-		*slot = driver_ring_slot(ring, ring->tail++);
-		/* Not one that was used before an older one, and not the inside of a long one. */
-		if (ring->done[*slot])
-			ring->done[*slot] = 0;
-		else if (driver_ring_begins(ring, *slot))
-			return true;
-	}
-	return false;
+	for (uint32_t i = 0; i < count; i++)
+		pool_put(&pair->tx_pool, names[i]);
 }
 
-static void reclaim_rx(struct driver_pair *pair, struct names *names)
+/* Of the oldest frame that was not given back; false: there is none. */
+static bool reclaim_tx(struct driver_pair *pair)
+{
+	uint32_t slot = driver_ring_slot(&pair->tx, pair->tx.tail);
+	uint32_t pieces = pair->tx_multi > 0 ? pair->tx_pieces[slot] : 1;
+
+	if (pair->tx.tail == pair->tx.next)
+		return false;
+	if (pieces > 1)
+		reclaim_names(pair, &pair->tx_chains[(size_t)slot * DRIVER_PIECES_MAX], pieces);
+	else
+		reclaim_names(pair, &pair->tx_buffers[slot], 1);
+	/* And with it younger ones that were used already. */
+	driver_ring_release(&pair->tx, slot);
+	return true;
+}
+
+/* A buffer that was posted and reached nobody, wherever it is; false: there is none. */
+static bool reclaim_rx(struct driver_pair *pair)
 {
 	struct driver_stash *stash = pair->stash;
-	uint32_t slot;
+	uint32_t slot = driver_ring_slot(&pair->rx, pair->rx.tail);
 
-	for (; stash != NULL && stash->count > 0 && names->count < names->max; stash->count--)
-		names->at[names->count++] = stash->parts[stash->first++].buffer;
-	while (names->count < names->max && next_outstanding(&pair->rx, &slot))
-		names->at[names->count++] = pair->rx_buffers[slot];
-}
-
-static void reclaim_tx(struct driver_pair *pair, struct names *names)
-{
-	uint32_t slot;
-
-	for (;;) {
-		/* What was sent, and the pieces of what was not, wait in the pool. */
-		while (names->count < names->max && pool_count(&pair->tx_pool) > 0)
-			names->at[names->count++] = pool_get(&pair->tx_pool);
-		if (names->count == names->max || !next_outstanding(&pair->tx, &slot))
-			return;
-		uint32_t pieces = pair->tx_multi > 0 ? pair->tx_pieces[slot] : 1;
-		const uintptr_t *chain = &pair->tx_chains[(size_t)slot * DRIVER_PIECES_MAX];
-		if (pieces == 1)
-			chain = &pair->tx_buffers[slot];
-		for (uint32_t i = 0; i < pieces; i++)
-			pool_put(&pair->tx_pool, chain[i]);
+	if (pair->rx.tail != pair->rx.next) {
+		reclaim_names(pair, &pair->rx_buffers[slot], 1);
+		driver_ring_release(&pair->rx, slot);
+	} else if (pair->rx_lost_count > 0) {
+		slot = driver_ring_slot(&pair->rx, pair->rx_lost_first++);
+		pair->rx_lost_count--;
+		reclaim_names(pair, &pair->rx_buffers[slot], 1);
+	} else if (stash != NULL && stash->count > 0) {
+		stash->count--;
+		reclaim_names(pair, &stash->parts[stash->first++].buffer, 1);
+	} else {
+		return false;
 	}
+	return true;
 }
-
-static const char reclaimed[] = "the application has taken its buffers back";
 
 unsigned
 vl_driver_reclaim(struct vl_driver *driver, unsigned index, uintptr_t *buffers, unsigned max)
 {
 	struct driver_pair *pair = &driver->pairs[index];
-	struct names names = {buffers, 0, max};
+	unsigned n = 0;
 
 	if (!driver->config.foreign)
 		return 0;
-	if (!pair->is_reclaimed) {
-		/* A device that cannot be reached any more has nobody who moves frames. */
-		pthread_mutex_lock(&driver->session);
-		for (unsigned i = 0; i < 2; i++)
-			(void)frontend_stop_ring(driver->frontend, 2 * index + i, NULL);
-		driver_unlock(driver);
-		driver->ops->tx_reap(pair);
-		(void)driver_ring_break(&pair->rx, reclaimed);
-		(void)driver_ring_break(&pair->tx, reclaimed);
-		pair->is_reclaimed = true;
-	}
-	reclaim_rx(pair, &names);
-	reclaim_tx(pair, &names);
-	return names.count;
+	driver_stop(driver);
+	while (n < max && (pool_count(&pair->tx_pool) > 0 || reclaim_tx(pair) || reclaim_rx(pair)))
+		buffers[n++] = pool_get(&pair->tx_pool);
+	return n;
 }

@@ -260,14 +260,24 @@ int vl_driver_open(
 	return 0;
 }
 
+void driver_stop(struct vl_driver *driver)
+{
+	if (driver->stopped)
+		return;
+	driver->stopped = true;
+	pthread_mutex_lock(&driver->session);
+	for (unsigned i = 0; driver->pairs != NULL && i < 2 * driver->pair_count; i++)
+		if (frontend_stop_ring(driver->frontend, i, NULL) < 0)
+			break;
+	pthread_mutex_unlock(&driver->session);
+}
+
 void vl_driver_close(struct vl_driver *driver)
 {
 	if (driver == NULL)
 		return;
 	/* A device that is there still stops using the memory before it is gone. */
-	for (unsigned i = 0; driver->pairs != NULL && i < 2 * driver->pair_count; i++)
-		if (frontend_stop_ring(driver->frontend, i, NULL) < 0)
-			break;
+	driver_stop(driver);
 	frontend_close(driver->frontend);
 	for (unsigned i = 0; driver->pairs != NULL && i < driver->pair_count; i++)
 		driver_pair_close(&driver->pairs[i]);

@@ -66,6 +66,8 @@ rx_post(struct driver_pair *pair,
 {
 	uint32_t room = driver_ring_free(&pair->rx);
 
+	if (driver_pair_is_broken(pair))
+		return 0;
 	if (count > room)
 		count = room;
 	for (unsigned i = 0; i < count; i++)
@@ -105,6 +107,14 @@ static int rx_break(struct driver_pair *pair, const char *why)
 	return -EPROTO;
 }
 
+/* The same after a reap whose buffers are handed out to nobody: they are found again at the end. */
+static int rx_break_with(struct driver_pair *pair, uint32_t first, int count, const char *why)
+{
+	pair->rx_lost_first = first;
+	pair->rx_lost_count = (uint32_t)count;
+	return rx_break(pair, why);
+}
+
 static const char too_short[] = "a received frame is shorter than the virtio-net header";
 static const char too_long[] = "a received frame is longer than its buffer";
 
@@ -126,8 +136,11 @@ rx_take(struct driver_pair *pair,
 		uint32_t length = part.length - DRIVER_HEADER_SIZE;
 
 		if (length > part.room) /* or it wrapped */
-			return rx_break(
-				pair, part.length < DRIVER_HEADER_SIZE ? too_short : too_long
+			return rx_break_with(
+				pair,
+				first,
+				n,
+				part.length < DRIVER_HEADER_SIZE ? too_short : too_long
 			);
 		frame->data = part.data;
 		frame->buffer = pair->rx_buffers[slot];
@@ -168,7 +181,7 @@ ALWAYS_INLINE int rx_stash(struct driver_pair *pair, const struct driver_variant
 			struct rx_part part = rx_part_at(pair, slot, lengths[i], variant);
 
 			if (part.length > part.room + DRIVER_HEADER_SIZE)
-				return rx_break(pair, too_long);
+				return rx_break_with(pair, first + (uint32_t)i, n - i, too_long);
 			stash->parts[stash->count].buffer = pair->rx_buffers[slot];
 			stash->parts[stash->count].data = part.data;
 			stash->parts[stash->count].length = part.length;
@@ -244,7 +257,7 @@ ALWAYS_INLINE int rx_burst(
 	const struct driver_variant variant
 )
 {
-	if (pair_is_broken(pair))
+	if (driver_pair_is_broken(pair))
 		return -EPROTO;
 	if (max > VL_DRIVER_BURST_MAX)
 		max = VL_DRIVER_BURST_MAX;

@@ -257,7 +257,7 @@ ALWAYS_INLINE int tx_burst(
 		count = VL_DRIVER_BURST_MAX;
 	if (ring->next - ring->tail >= TX_REAP_MIN || driver_ring_free(ring) < count)
 		tx_reap(pair, variant);
-	if (pair_is_broken(pair))
+	if (driver_pair_is_broken(pair))
 		return -EPROTO;
 	for (;;) {
 		uint32_t ones = tx_add_ones(pair, &frames[done], count - done, &bytes, variant);

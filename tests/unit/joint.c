@@ -160,8 +160,7 @@ int joint_try(const struct joint_options *options, struct joint **out)
 	joint->is_open = true;
 	joint_fill_config(&config, options->variant);
 	config.socket = ends[1];
-	int error = options->open != NULL ? options->open(&config, joint)
-					  : vl_driver_open(&config, &joint->driver, &joint->why);
+	int error = vl_driver_open(&config, &joint->driver, &joint->why);
 	/* After a failure it is the caller's still. */
 	if (error < 0)
 		check(close(ends[1]) == 0);

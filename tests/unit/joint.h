@@ -31,16 +31,12 @@ struct joint_variant {
 	bool plain; /* without IN_ORDER, EVENT_IDX and INDIRECT_DESC */
 };
 
-struct joint;
-
 struct joint_options {
 	const struct joint_variant *variant; /* NULL: what the driver chooses */
 	unsigned device_pairs;		     /* 0: as many as config asks for */
 	uint64_t device_withheld;	     /* features, besides those of the variant */
 	bool bare;			     /* a device without MAC and MTU */
 	bool echo;
-	/* Instead of vl_driver_open(); sets joint->driver and the rest, as that does. */
-	int (*open)(const struct vl_driver_config *config, struct joint *joint);
 	/* For the driver; variant, socket and timeout are filled in. */
 	struct vl_driver_config config;
 };

@@ -566,6 +566,59 @@ static void no_name_of_a_sent_buffer_is_lost(void **)
 	}
 }
 
+/* Posted, sent, received in part: what no call has returned comes back at the end, once. */
+static void every_foreign_buffer_comes_back_at_the_end(void **)
+{
+	enum { RX_BUFFERS = 10, BUFFERS = 22 };
+
+	for (unsigned i = 0; i < COUNT_OF(foreign_variants); i++) {
+		struct own_memory own = own_memory(1 << 20);
+		struct joint *joint = open_foreign(&foreign_variants[i], 64);
+		struct vl_driver *driver = joint->driver;
+		struct vl_driver_status status;
+		struct vl_driver_frame frames[BUFFERS];
+		struct vl_net_header header;
+		bool back[BUFFERS] = {false};
+		uintptr_t names[3];
+		unsigned n;
+
+		for (n = 0; n < BUFFERS; n++) {
+			frames[n] = own_buffer(&own, n);
+			frames[n].buffer = n;
+			frames[n].length = n < RX_BUFFERS ? OWN_ROOM : 100;
+		}
+		/* Frames of 1, 3, and the rest of 1 again. */
+		frames[RX_BUFFERS + 1].header.num_buffers = 3;
+		assert_int_equal(vl_driver_share(driver, own.start, own.size, own.fd, 0), 0);
+		vl_driver_status(driver, &status);
+		assert_int_equal(vl_driver_rx_room(driver, 0), status.rx_slots);
+		assert_int_equal(vl_driver_rx_post(driver, 0, frames, RX_BUFFERS), RX_BUFFERS);
+		assert_int_equal(vl_driver_rx_room(driver, 0), status.rx_slots - RX_BUFFERS);
+		assert_int_equal(
+			vl_driver_tx_burst(driver, 0, frames + RX_BUFFERS, BUFFERS - RX_BUFFERS),
+			BUFFERS - RX_BUFFERS
+		);
+		for (n = 0; n < 3; n++) {
+			assert_true(joint_take(joint, 0, &header, got) > 0);
+			assert_true(joint_deliver(joint, 0, NULL, got, 100, NULL));
+		}
+		assert_int_equal(vl_driver_rx_burst(driver, 0, frames, 1), 1);
+		back[frames[0].buffer] = true;
+		assert_int_equal(vl_driver_tx_complete(driver, 0, names, 2), 2);
+		back[names[0]] = back[names[1]] = true;
+		while ((n = vl_driver_reclaim(driver, 0, names, 3)) > 0) {
+			while (n-- > 0) {
+				assert_false(back[names[n]]);
+				back[names[n]] = true;
+			}
+		}
+		for (n = 0; n < BUFFERS; n++)
+			assert_true(back[n]);
+		joint_close(joint);
+		own_memory_close(&own);
+	}
+}
+
 static void what_cannot_be_shared_is_refused(void **)
 {
 	struct own_memory own = own_memory(1 << 20);
@@ -601,6 +654,17 @@ static void a_pool_is_of_no_use_with_foreign_memory(void **)
 	assert_int_equal(vl_driver_alloc(joint->driver, 0, &frame, 1), 0);
 	assert_int_equal(vl_driver_grow(joint->driver, 0, 8, true), -EINVAL);
 	assert_int_equal(vl_driver_rx_burst(joint->driver, 0, &frame, 1), 0);
+	joint_close(joint);
+}
+
+static void without_foreign_memory_there_is_nothing_to_take_back(void **)
+{
+	struct joint_options options = {0};
+	struct joint *joint = joint_open(&options);
+	uintptr_t name;
+
+	assert_int_equal(vl_driver_rx_room(joint->driver, 0), 0);
+	assert_int_equal(vl_driver_reclaim(joint->driver, 0, &name, 1), 0);
 	joint_close(joint);
 }
 
@@ -765,8 +829,10 @@ int main(void)
 		cmocka_unit_test(without_a_control_queue_there_are_no_commands),
 		cmocka_unit_test(frames_lie_in_the_applications_memory),
 		cmocka_unit_test(no_name_of_a_sent_buffer_is_lost),
+		cmocka_unit_test(every_foreign_buffer_comes_back_at_the_end),
 		cmocka_unit_test(what_cannot_be_shared_is_refused),
 		cmocka_unit_test(a_pool_is_of_no_use_with_foreign_memory),
+		cmocka_unit_test(without_foreign_memory_there_is_nothing_to_take_back),
 		cmocka_unit_test(a_signal_ends_a_wait),
 	};
 
