@@ -129,6 +129,8 @@ ALWAYS_INLINE uint32_t tx_add_ones(
 
 	if (count > room)
 		count = room;
+	if (variant.packed)
+		packed_driver_claim(ring, count);
 	for (; n < count; n++) {
 		const struct vl_driver_frame *frame = &frames[n];
 		struct header_words words = header_to_send(&frame->header);

@@ -48,6 +48,13 @@ static inline void packed_driver_store(
 #endif
 }
 
+/* Ask for the lines of the next descriptors, to write them: together, not one after the other. */
+static inline void packed_driver_claim(const struct driver_ring *ring, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i += 4)
+		__builtin_prefetch(&ring->packed_desc[driver_ring_slot(ring, ring->next + i)], 1);
+}
+
 ALWAYS_INLINE void packed_driver_put(
 	struct driver_ring *ring, uint32_t position, uint64_t address, uint32_t size, bool writable
 )
