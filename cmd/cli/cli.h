@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * virtlane, the command line. One table of commands (cli_commands.c) yields parsing, help, the
- * manual page and completion. A command asks the daemon through cli_call() and prints; it keeps
- * nothing.
+ * virtlane, the command line. One table of commands (commands.c) yields parsing, help, the manual
+ * page and completion. A command asks the daemon through cli_call() and prints; it keeps nothing.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The shells' scripts for completion: they know nothing but to ask (cli_complete.c). */
+/* The shells' scripts for completion: they know nothing but to ask (complete.c). */
 #include <stdio.h>
 #include <string.h>
 

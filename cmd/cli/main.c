@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtlane: the command line of virtlaned. Global options here, commands in cli_*.c. */
+/* virtlane: the command line of virtlaned. Global options here, commands in the other files. */
 #include <stdio.h>
 #include <string.h>
 

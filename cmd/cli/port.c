@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* port add, del, set, list. What port show prints is in cli_show.c. */
+/* port add, del, set, list. What port show prints is in show.c. */
 #include <string.h>
 
 #include "cli/cli.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Rates of ports, see cli_rates.h. */
+/* Rates of ports, see rates.h. */
 #include "cli/rates.h"
 
 #include <stdio.h>

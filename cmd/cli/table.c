@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Aligned columns, see cli_table.h. */
+/* Aligned columns, see table.h. */
 #include "cli/table.h"
 
 #include <stdarg.h>

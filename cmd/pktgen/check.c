@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Looking at received frames, see pktgen_check.h. */
+/* Looking at received frames, see check.h. */
 #include "pktgen/check.h"
 
 #include <endian.h>

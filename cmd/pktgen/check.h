@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Looking at received frames that carry a probe (pktgen_frames.h): how long they took, and with
+ * Looking at received frames that carry a probe (frames.h): how long they took, and with
  * verification whether every byte behind the Ethernet addresses is right. Frames without a probe of
  * ours are somebody else's and only counted.
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Filling buffers with frames, the part that runs for each of them. See pktgen_frames.h. */
+/* Filling buffers with frames, the part that runs for each of them. See frames.h. */
 #include "pktgen/frames.h"
 
 #include <endian.h>

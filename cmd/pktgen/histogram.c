@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reading and merging histograms, see pktgen_histogram.h. */
+/* Reading and merging histograms, see histogram.h. */
 #include "pktgen/histogram.h"
 
 void histogram_merge(struct histogram *to, const struct histogram *from)

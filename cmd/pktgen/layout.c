@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Laying out traffic and making the templates of flows, once at the start. See pktgen_frames.h. */
+/* Laying out traffic and making the templates of flows, once at the start. See frames.h. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

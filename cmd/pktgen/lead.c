@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the main thread does while others move frames: leads them through the phases (see
- * pktgen_worker.h), listens to the back ends and to signals, and prints the live line.
+ * worker.h), listens to the back ends and to signals, and prints the live line.
  */
 #include <errno.h>
 #include <poll.h>

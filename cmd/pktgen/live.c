@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The live line, see pktgen_live.h. It stands on the driver's counters: threads do nothing for it.
+/* The live line, see live.h. It stands on the driver's counters: threads do nothing for it.
  */
 #include "pktgen/live.h"
 

@@ -3,12 +3,12 @@
  * virtlane-pktgen: sends frames through vhost-user sockets, receives them, and says what became of
  * them.
  *
- *	pktgen_options, _values, _units    what the user wants
- *	pktgen_session, _ports, _lead      ports and threads, led from phase to phase
- *	pktgen_worker, _loops, _rest       what the threads do
- *	pktgen_layout, _frames, _stream    frames that are sent
- *	pktgen_check, _histogram           frames that come
- *	pktgen_live, _result, _json, _table  what is said of all this
+ *	options, values, units       what the user wants
+ *	session, ports, lead         ports and threads, led from phase to phase
+ *	worker, loops, rest          what the threads do
+ *	layout, frames, stream       frames that are sent
+ *	check, histogram             frames that come
+ *	live, result, json, table    what is said of all this
  */
 #include <stdio.h>
 #include <stdlib.h>

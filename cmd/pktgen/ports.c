@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Opening ports, see pktgen_ports.h. */
+/* Opening ports, see ports.h. */
 #include "pktgen/ports.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Collecting and judging results, see pktgen_result.h. */
+/* Collecting and judging results, see result.h. */
 #include "pktgen/result.h"
 
 #include <stdlib.h>

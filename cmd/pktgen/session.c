@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Setting up a run and taking it down, see pktgen_session.h; its course is in pktgen_lead.c. */
+/* Setting up a run and taking it down, see session.h; its course is in lead.c. */
 #include "pktgen/session.h"
 
 #include <errno.h>

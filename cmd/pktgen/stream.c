@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The stream that frames are filled with, see pktgen_stream.h. */
+/* The stream that frames are filled with, see stream.h. */
 #include "pktgen/stream.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parsers of the command line, see pktgen_units.h. */
+/* Parsers of the command line, see units.h. */
 #include "pktgen/units.h"
 
 #include <ctype.h>

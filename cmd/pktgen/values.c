@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Values of virtlane-pktgen's options that are more than a number, see pktgen_values.h. */
+/* Values of virtlane-pktgen's options that are more than a number, see values.h. */
 #include "pktgen/values.h"
 
 #include <ctype.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Threads and their phases, see pktgen_worker.h; what moves frames is in pktgen_loops.c. */
+/* Threads and their phases, see worker.h; what moves frames is in loops.c. */
 #include "pktgen/worker.h"
 
 #include <sched.h>
