@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "front.h"
+#include "process.h"
 
 /* What a good back end answers; false: nothing. */
 static bool answer_well(struct bad_back *back, struct vhost_message *reply)
@@ -333,14 +333,6 @@ static int use_all(struct frontend *front)
 	for (unsigned i = 0; error == 0 && i < COUNT_OF(steps); i++)
 		error = steps[i](front);
 	return error < 0 ? error : frontend_process(front, NULL);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
 int bad_back_live(

@@ -2,9 +2,7 @@
 /* The front end for tests, see front.h. */
 #include "front.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -320,31 +318,4 @@ struct vl_device_status front_status(const struct front *front)
 
 	vl_device_status(front->device, &status);
 	return status;
-}
-
-unsigned open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	check(directory != NULL);
-	while (readdir(directory) != NULL)
-		count++;
-	closedir(directory);
-	return count;
-}
-
-unsigned guest_mappings(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "r");
-	char line[512];
-	unsigned count = 0;
-
-	check(maps != NULL);
-	while (fgets(line, sizeof(line), maps) != NULL) {
-		if (strstr(line, "memfd:virtlane-guest") != NULL)
-			count++;
-	}
-	fclose(maps);
-	return count;
 }

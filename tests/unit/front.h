@@ -109,7 +109,3 @@ uint64_t front_get(struct front *front, uint32_t request);
 
 struct vl_queue_status front_queue(const struct front *front, unsigned index);
 struct vl_device_status front_status(const struct front *front);
-
-/* Descriptors of this process, and mappings of files made by guest_memfd(). */
-unsigned open_descriptors(void);
-unsigned guest_mappings(void);

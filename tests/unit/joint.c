@@ -3,8 +3,6 @@
 #include "joint.h"
 
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -346,42 +344,7 @@ static const struct joint_variant variants[] = {
 	{"packed, MRG_RXBUF, plain", "packed", true, true},
 };
 
-int run_for_all_variants(const char *group, const struct joint_test *tests, unsigned count)
+int run_for_all_variants(const char *group, const struct variant_test *tests, unsigned count)
 {
-	unsigned total = count * (unsigned)COUNT_OF(variants);
-	struct CMUnitTest *all = calloc(total, sizeof(*all));
-	char(*names)[128] = calloc(total, sizeof(*names));
-
-	if (all == NULL || names == NULL)
-		abort();
-	for (unsigned i = 0; i < total; i++) {
-		const struct joint_variant *variant = &variants[i % COUNT_OF(variants)];
-		const struct joint_test *test = &tests[i / COUNT_OF(variants)];
-
-		(void)snprintf(names[i], sizeof(names[i]), "%s (%s)", test->name, variant->name);
-		all[i] = (struct CMUnitTest){
-			.name = names[i],
-			.test_func = test->run,
-			.initial_state = (void *)variant,
-		};
-	}
-	int failed = _cmocka_run_group_tests(group, all, total, NULL, NULL);
-	free(names);
-	free(all);
-	return failed;
-}
-
-unsigned arena_mappings(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "r");
-	char line[512];
-	unsigned count = 0;
-
-	check(maps != NULL);
-	while (fgets(line, sizeof(line), maps) != NULL) {
-		if (strstr(line, "memfd:virtlane-arena") != NULL)
-			count++;
-	}
-	fclose(maps);
-	return count;
+	return RUN_FOR_EACH(group, tests, count, variants);
 }

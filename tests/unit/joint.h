@@ -13,6 +13,7 @@
 #include "check.h"
 #include "driver/driver.h"
 #include "traffic.h"
+#include "variants.h"
 #include "virtlane/device.h"
 #include "virtlane/driver.h"
 
@@ -102,17 +103,5 @@ void joint_check_buffers(struct joint *joint, unsigned pair, unsigned held_rx, u
 
 /* ---- tests for every variant ---- */
 
-struct joint_test {
-	const char *name;
-	/* *state is the const struct joint_variant * */
-	CMUnitTestFunction run;
-};
-#define JOINT_TEST(function)        \
-	{                           \
-#function, function \
-	}
-/* As main()'s result. */
-int run_for_all_variants(const char *group, const struct joint_test *tests, unsigned count);
-
-/* Mappings of a driver's arenas in this process. */
-unsigned arena_mappings(void);
+/* As main()'s result; a test's *state is the const struct joint_variant *. */
+int run_for_all_variants(const char *group, const struct variant_test *tests, unsigned count);

@@ -2,7 +2,6 @@
 /* See ring_rig.h. */
 #include "ring_rig.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -368,27 +367,7 @@ static const struct ring_layout layouts[] = {
 	{"packed, EVENT_IDX, IN_ORDER", true, true, true},
 };
 
-int run_for_all_layouts(const char *group, const struct ring_layout_test *tests, unsigned count)
+int run_for_all_layouts(const char *group, const struct variant_test *tests, unsigned count)
 {
-	unsigned total = count * (unsigned)COUNT_OF(layouts);
-	struct CMUnitTest *all = calloc(total, sizeof(*all));
-	char(*names)[128] = calloc(total, sizeof(*names));
-
-	if (all == NULL || names == NULL)
-		abort();
-	for (unsigned i = 0; i < total; i++) {
-		const struct ring_layout *layout = &layouts[i % COUNT_OF(layouts)];
-		const struct ring_layout_test *test = &tests[i / COUNT_OF(layouts)];
-
-		(void)snprintf(names[i], sizeof(names[i]), "%s (%s)", test->name, layout->name);
-		all[i] = (struct CMUnitTest){
-			.name = names[i],
-			.test_func = test->run,
-			.initial_state = (void *)layout,
-		};
-	}
-	int failed = _cmocka_run_group_tests(group, all, total, NULL, NULL);
-	free(names);
-	free(all);
-	return failed;
+	return RUN_FOR_EACH(group, tests, count, layouts);
 }

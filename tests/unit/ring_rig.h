@@ -13,6 +13,7 @@
 #include "ring/driver_ring.h"
 #include "ring/ring.h"
 #include "traffic.h"
+#include "variants.h"
 
 enum {
 	RIG_PIECES_MAX = 8, /* as many descriptors as the smallest ring has */
@@ -100,14 +101,5 @@ void rig_settle(struct rig *rig);
 
 /* ---- tests for every layout ---- */
 
-struct ring_layout_test {
-	const char *name;
-	/* *state is the const struct ring_layout * */
-	CMUnitTestFunction run;
-};
-#define LAYOUT_TEST(function)       \
-	{                           \
-#function, function \
-	}
-/* As main()'s result. */
-int run_for_all_layouts(const char *group, const struct ring_layout_test *tests, unsigned count);
+/* As main()'s result; a test's *state is the const struct ring_layout *. */
+int run_for_all_layouts(const char *group, const struct variant_test *tests, unsigned count);

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "front.h"
 #include "memory/arena.h"
+#include "process.h"
 
 enum {
 	MIB = 1 << 20,

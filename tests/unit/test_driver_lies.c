@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #include "liar.h"
+#include "process.h"
 
 enum {
 	POSTED = 8,  /* receive buffers of most tests */
@@ -79,14 +79,6 @@ static bool is_documented(int error)
 			return true;
 	}
 	return false;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
 /* One lie in one message. Returns whether there was such a message. */
@@ -627,17 +619,17 @@ static void nothing_outside_the_buffers_is_handed_out(void **state)
 
 /* ---- */
 
-static const struct joint_test tests[] = {
-	JOINT_TEST(who_dies_or_falls_silent_does_not_hold_up_the_end),
-	JOINT_TEST(a_buffer_that_was_not_posted_stops_the_pair),
-	JOINT_TEST(a_length_that_cannot_be_stops_the_pair),
-	JOINT_TEST(the_longest_and_the_shortest_frame_are_taken),
-	JOINT_TEST(an_impossible_number_of_buffers_stops_the_pair),
-	JOINT_TEST(a_frame_waits_for_all_its_buffers),
-	JOINT_TEST(a_stopped_pair_gives_its_buffers_back),
-	JOINT_TEST(a_sent_frame_that_never_was_one_stops_the_pair),
-	JOINT_TEST(a_stopped_pair_stops_no_other),
-	JOINT_TEST(nothing_outside_the_buffers_is_handed_out),
+static const struct variant_test tests[] = {
+	VARIANT_TEST(who_dies_or_falls_silent_does_not_hold_up_the_end),
+	VARIANT_TEST(a_buffer_that_was_not_posted_stops_the_pair),
+	VARIANT_TEST(a_length_that_cannot_be_stops_the_pair),
+	VARIANT_TEST(the_longest_and_the_shortest_frame_are_taken),
+	VARIANT_TEST(an_impossible_number_of_buffers_stops_the_pair),
+	VARIANT_TEST(a_frame_waits_for_all_its_buffers),
+	VARIANT_TEST(a_stopped_pair_gives_its_buffers_back),
+	VARIANT_TEST(a_sent_frame_that_never_was_one_stops_the_pair),
+	VARIANT_TEST(a_stopped_pair_stops_no_other),
+	VARIANT_TEST(nothing_outside_the_buffers_is_handed_out),
 };
 
 int main(void)

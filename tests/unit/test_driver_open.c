@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "joint.h"
+#include "process.h"
 
 static uint8_t sent[JOINT_FRAME_MAX], got[JOINT_FRAME_MAX];
 
@@ -800,15 +801,15 @@ static void nothing_is_left_behind(void **state)
 
 /* ---- */
 
-static const struct joint_test variant_tests[] = {
-	JOINT_TEST(the_receive_filter_is_set),
-	JOINT_TEST(many_commands_are_obeyed_and_refused),
-	JOINT_TEST(the_pairs_in_use_are_set),
-	JOINT_TEST(a_pool_grows_while_frames_flow),
-	JOINT_TEST(a_device_that_hangs_up_ends_a_wait),
-	JOINT_TEST(a_device_that_hangs_up_ends_all_waits),
-	JOINT_TEST(a_closed_driver_leaves_a_device_without_rings),
-	JOINT_TEST(nothing_is_left_behind),
+static const struct variant_test variant_tests[] = {
+	VARIANT_TEST(the_receive_filter_is_set),
+	VARIANT_TEST(many_commands_are_obeyed_and_refused),
+	VARIANT_TEST(the_pairs_in_use_are_set),
+	VARIANT_TEST(a_pool_grows_while_frames_flow),
+	VARIANT_TEST(a_device_that_hangs_up_ends_a_wait),
+	VARIANT_TEST(a_device_that_hangs_up_ends_all_waits),
+	VARIANT_TEST(a_closed_driver_leaves_a_device_without_rings),
+	VARIANT_TEST(nothing_is_left_behind),
 };
 
 int main(void)

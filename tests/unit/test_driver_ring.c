@@ -369,17 +369,17 @@ static void descriptors_and_entries_are_written_in_the_first_lap_only(void **sta
 
 /* ---- */
 
-static const struct ring_layout_test tests[] = {
-	LAYOUT_TEST(what_goes_in_comes_out_once),
-	LAYOUT_TEST(single_buffers_come_out_once),
-	LAYOUT_TEST(what_is_completed_out_of_order_comes_out_once),
-	LAYOUT_TEST(what_is_completed_in_batches_comes_out_once),
-	LAYOUT_TEST(a_full_ring_is_completed_in_one_batch),
-	LAYOUT_TEST(one_chain_fills_the_ring),
-	LAYOUT_TEST(no_wake_up_is_lost_or_needless),
-	LAYOUT_TEST(a_sleeper_is_notified_once_with_event_idx),
-	LAYOUT_TEST(a_wish_for_calls_sees_what_is_left_of_a_batch),
-	LAYOUT_TEST(descriptors_and_entries_are_written_in_the_first_lap_only),
+static const struct variant_test tests[] = {
+	VARIANT_TEST(what_goes_in_comes_out_once),
+	VARIANT_TEST(single_buffers_come_out_once),
+	VARIANT_TEST(what_is_completed_out_of_order_comes_out_once),
+	VARIANT_TEST(what_is_completed_in_batches_comes_out_once),
+	VARIANT_TEST(a_full_ring_is_completed_in_one_batch),
+	VARIANT_TEST(one_chain_fills_the_ring),
+	VARIANT_TEST(no_wake_up_is_lost_or_needless),
+	VARIANT_TEST(a_sleeper_is_notified_once_with_event_idx),
+	VARIANT_TEST(a_wish_for_calls_sees_what_is_left_of_a_batch),
+	VARIANT_TEST(descriptors_and_entries_are_written_in_the_first_lap_only),
 };
 
 int main(void)

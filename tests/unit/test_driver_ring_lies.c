@@ -297,17 +297,17 @@ static void only_what_is_outstanding_comes_out_whatever_is_written(void **state)
 
 /* ---- */
 
-static const struct ring_layout_test tests[] = {
-	LAYOUT_TEST(an_index_that_jumps_breaks_the_ring),
-	LAYOUT_TEST(something_used_of_an_empty_ring_breaks_it_or_is_not_looked_at),
-	LAYOUT_TEST(an_id_outside_the_ring_breaks_it),
-	LAYOUT_TEST(an_id_never_made_available_breaks_the_ring),
-	LAYOUT_TEST(an_id_used_twice_breaks_the_ring),
-	LAYOUT_TEST(an_id_used_twice_in_a_row_comes_out_once),
-	LAYOUT_TEST(an_inner_slot_of_a_long_chain_breaks_the_ring),
-	LAYOUT_TEST(a_batch_that_was_not_counted_breaks_the_ring),
-	LAYOUT_TEST(flags_of_another_lap_are_not_used),
-	LAYOUT_TEST(only_what_is_outstanding_comes_out_whatever_is_written),
+static const struct variant_test tests[] = {
+	VARIANT_TEST(an_index_that_jumps_breaks_the_ring),
+	VARIANT_TEST(something_used_of_an_empty_ring_breaks_it_or_is_not_looked_at),
+	VARIANT_TEST(an_id_outside_the_ring_breaks_it),
+	VARIANT_TEST(an_id_never_made_available_breaks_the_ring),
+	VARIANT_TEST(an_id_used_twice_breaks_the_ring),
+	VARIANT_TEST(an_id_used_twice_in_a_row_comes_out_once),
+	VARIANT_TEST(an_inner_slot_of_a_long_chain_breaks_the_ring),
+	VARIANT_TEST(a_batch_that_was_not_counted_breaks_the_ring),
+	VARIANT_TEST(flags_of_another_lap_are_not_used),
+	VARIANT_TEST(only_what_is_outstanding_comes_out_whatever_is_written),
 };
 
 int main(void)

@@ -19,6 +19,7 @@
 #include "check.h"
 #include "front.h"
 #include "memory/arena.h"
+#include "process.h"
 #include "vhost/frontend.h"
 
 enum {

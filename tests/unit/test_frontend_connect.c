@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "front.h"
 #include "memory/arena.h"
+#include "process.h"
 #include "vhost/frontend.h"
 #include "back.h"
 

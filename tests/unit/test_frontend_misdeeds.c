@@ -15,6 +15,7 @@
 
 #include "bad_back.h"
 #include "front.h"
+#include "process.h"
 
 static const struct {
 	uint32_t request;

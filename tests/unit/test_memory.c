@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "memory/memory.h"
+#include "process.h"
 #include "traffic.h"
 
 static const struct front_options one_pair = {0};

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "process.h"
 #include "traffic.h"
 
 enum {

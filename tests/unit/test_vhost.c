@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "process.h"
 #include "traffic.h"
 
 static const struct front_options one_pair = {0};

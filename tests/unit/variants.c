@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "virtlane/features.h"
 
@@ -23,24 +24,28 @@ static const struct variant layouts[] = {
 	{"packed", true, false, GUEST_CHAINED},
 };
 
-static int
-run(const char *group,
-    const struct variant *variants,
-    unsigned variant_count,
-    const struct variant_test *tests,
-    unsigned count)
+int run_for_each(
+	const char *group,
+	const struct variant_test *tests,
+	unsigned test_count,
+	const void *variants,
+	size_t variant_size,
+	unsigned variant_count
+)
 {
-	unsigned total = count * variant_count;
+	unsigned total = test_count * variant_count;
 	struct CMUnitTest *all = calloc(total, sizeof(*all));
 	char(*names)[128] = calloc(total, sizeof(*names));
 
 	if (all == NULL || names == NULL)
 		abort();
 	for (unsigned i = 0; i < total; i++) {
-		const struct variant *variant = &variants[i % variant_count];
+		const char *variant = (const char *)variants + i % variant_count * variant_size;
 		const struct variant_test *test = &tests[i / variant_count];
+		const char *name;
 
-		(void)snprintf(names[i], sizeof(names[i]), "%s (%s)", test->name, variant->name);
+		memcpy(&name, variant, sizeof(name));
+		(void)snprintf(names[i], sizeof(names[i]), "%s (%s)", test->name, name);
 		all[i] = (struct CMUnitTest){
 			.name = names[i],
 			.test_func = test->run,
@@ -55,12 +60,12 @@ run(const char *group,
 
 int run_for_all_rings(const char *group, const struct variant_test *tests, unsigned count)
 {
-	return run(group, all_rings, COUNT_OF(all_rings), tests, count);
+	return RUN_FOR_EACH(group, tests, count, all_rings);
 }
 
 int run_for_layouts(const char *group, const struct variant_test *tests, unsigned count)
 {
-	return run(group, layouts, COUNT_OF(layouts), tests, count);
+	return RUN_FOR_EACH(group, tests, count, layouts);
 }
 
 uint64_t variant_features(const struct variant *variant)
