@@ -460,5 +460,5 @@ int main(void)
 		cmocka_unit_test(a_hang_up_between_requests_is_noticed),
 	};
 
-	return cmocka_run_group_tests_name("frontend_hostile", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("front-end session, misdeeds", tests, NULL, NULL);
 }
