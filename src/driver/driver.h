@@ -120,6 +120,7 @@ struct vl_driver {
 	unsigned pair_count, pairs_max;
 	bool stopped; /* the device has been asked to stop the data rings */
 	struct driver_pair *pairs;
+	int inflight_fd; /* the device's record of what it has taken; -1: none */
 	unsigned region_count;
 	struct driver_region regions[DRIVER_ARENAS_MAX];
 	/* the control virtqueue */

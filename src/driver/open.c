@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "driver/driver.h"
 
@@ -138,9 +139,40 @@ static void prepare_pair(struct vl_driver *driver, struct driver_pair *pair)
 		driver->ops->refill(pair);
 }
 
+static unsigned control_index(const struct vl_driver *driver)
+{
+	return vl_features_have(&driver->features, VL_F_MQ) ? 2 * driver->pairs_max : 2;
+}
+
+/*
+ * The region in which a device that can do so keeps what it has taken and not yet completed, so
+ * that one that comes after it knows. It is the device's; we only hold it while the session lasts.
+ */
+static int share_inflight(struct vl_driver *driver)
+{
+	unsigned rings = driver->has_control ? control_index(driver) + 1 : 2 * driver->pair_count;
+	struct vhost_inflight region;
+
+	if (!frontend_has(driver->frontend, VL_PROTOCOL_F_INFLIGHT_SHMFD))
+		return 0;
+	int error = frontend_get_inflight(
+		driver->frontend,
+		(uint16_t)rings,
+		(uint16_t)driver->config.queue_size,
+		&region,
+		&driver->inflight_fd
+	);
+	/* It may have none for a network device. */
+	if (error == -EIO)
+		return 0;
+	if (error == 0)
+		error = frontend_set_inflight(driver->frontend, &region, driver->inflight_fd);
+	return error;
+}
+
 static int start_rings(struct vl_driver *driver)
 {
-	int error = 0;
+	int error = share_inflight(driver);
 
 	for (unsigned i = 0; error == 0 && i < driver->pair_count; i++) {
 		struct driver_pair *pair = &driver->pairs[i];
@@ -155,8 +187,7 @@ static int start_rings(struct vl_driver *driver)
 			);
 	}
 	if (error == 0 && driver->has_control) {
-		unsigned index =
-			vl_features_have(&driver->features, VL_F_MQ) ? 2 * driver->pairs_max : 2;
+		unsigned index = control_index(driver);
 
 		driver_ring_calls_off(&driver->control, driver->control.packed);
 		error = driver_start_ring(
@@ -245,7 +276,7 @@ int vl_driver_open(
 		why->text[0] = '\0';
 	if (driver == NULL)
 		return driver_explain(why, -ENOMEM, "out of memory");
-	driver->control_kick_fd = -1;
+	driver->control_kick_fd = driver->inflight_fd = -1;
 	pthread_mutex_init(&driver->session, NULL);
 	int error = open_all(driver, config, why);
 	if (error < 0) {
@@ -284,6 +315,8 @@ void vl_driver_close(struct vl_driver *driver)
 	free(driver->pairs);
 	driver_control_close(driver);
 	driver_free_memory(driver);
+	if (driver->inflight_fd >= 0)
+		close(driver->inflight_fd);
 	pthread_mutex_destroy(&driver->session);
 	free(driver);
 }

@@ -37,7 +37,11 @@ static bool answer_well(struct bad_back *back, struct vhost_message *reply)
 		reply->payload.u64 = SLOTS;
 		break;
 	case VHOST_USER_GET_STATUS:
-		reply->payload.u64 = 3;
+		reply->payload.u64 = back->status;
+		break;
+	case VHOST_USER_SET_STATUS:
+		back->status = message->payload.u64;
+		reply->payload.u64 = 0;
 		break;
 	case VHOST_USER_SET_BACKEND_REQ_FD:
 		back->channel = vhost_take_fd(message);
@@ -49,6 +53,10 @@ static bool answer_well(struct bad_back *back, struct vhost_message *reply)
 		reply->fds[0] = STDIN_FILENO;
 		reply->fd_count = 1;
 		return true;
+	case VHOST_USER_SET_INFLIGHT_FD:
+		back->inflight = message->payload.inflight;
+		reply->payload.u64 = 0;
+		break;
 	case VHOST_USER_GET_VRING_BASE:
 	case VHOST_USER_GET_CONFIG:
 		return true;
@@ -244,6 +252,16 @@ struct bad_back bad_back(uint32_t request, enum misdeed misdeed, uint64_t value)
 	};
 }
 
+int bad_back_start(struct bad_back *back)
+{
+	int sockets[2];
+
+	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+	back->socket = sockets[1];
+	check(pthread_create(&back->thread, NULL, serve, back) == 0);
+	return sockets[0];
+}
+
 int bad_back_begin(
 	struct bad_back *back,
 	int timeout_ms,
@@ -251,26 +269,27 @@ int bad_back_begin(
 	char reason[FRONTEND_REASON_SIZE]
 )
 {
-	int sockets[2];
-
-	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
-	back->socket = sockets[1];
-	check(pthread_create(&back->thread, NULL, serve, back) == 0);
+	int socket = bad_back_start(back);
 	struct frontend_config config = {
-		.socket = sockets[0],
+		.socket = socket,
 		.timeout_ms = timeout_ms,
 		.protocol_wanted = UINT64_MAX,
 	};
 	int error = frontend_open(&config, front, reason);
 	if (error < 0)
-		close(sockets[0]);
+		close(socket);
 	return error;
+}
+
+void bad_back_join(struct bad_back *back)
+{
+	pthread_join(back->thread, NULL);
 }
 
 void bad_back_end(struct bad_back *back, struct frontend *front)
 {
 	frontend_close(front);
-	pthread_join(back->thread, NULL);
+	bad_back_join(back);
 }
 
 static int use_memory(struct frontend *front)

@@ -53,11 +53,16 @@ struct bad_back {
 	uint64_t value;
 	uint64_t features, protocol_features;
 	bool acks;
+	uint64_t status;		/* as the front end set it */
+	struct vhost_inflight inflight; /* as it gave it back */
 	struct vhost_reader reader;
 	pthread_t thread;
 };
 
 struct bad_back bad_back(uint32_t request, enum misdeed misdeed, uint64_t value);
+/* Start it; the front end's end of the socket, which is the caller's. Closing that ends it. */
+int bad_back_start(struct bad_back *back);
+void bad_back_join(struct bad_back *back);
 /* Connect a front end with it: what frontend_open() says. */
 int bad_back_begin(
 	struct bad_back *back,
