@@ -27,7 +27,10 @@ test: deps-test all
 bench: deps-bench all
 	VIRTLANE_BUILD=$(abspath $(BUILD)) bench/run $(BENCH)
 
-install: all
+# The build may have been configured for another place.
+install: deps-build $(BUILD)/build.ninja
+	meson configure -Dprefix=$(PREFIX) $(BUILD)
+	ninja -C $(BUILD)
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
