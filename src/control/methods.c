@@ -133,7 +133,7 @@ static json_t *worker_json(const struct switch_state *sw, unsigned index)
 	for (unsigned i = 0; switch_worker_queue(sw, index, i, &queue); i++)
 		json_array_append_new(queues, json_sprintf("%s/%u", queue.port, queue.queue));
 	return json_pack(
-		"{s:i, s:o?, s:o, s:f, s:I, s:I, s:I}",
+		"{s:i, s:o?, s:o, s:f, s:I, s:I, s:I, s:I}",
 		"index",
 		(int)index,
 		"cpu",
@@ -147,7 +147,9 @@ static json_t *worker_json(const struct switch_state *sw, unsigned index)
 		"wakeups",
 		(json_int_t)status.wakeups,
 		"rx_frames",
-		(json_int_t)status.rx_frames
+		(json_int_t)status.rx_frames,
+		"busy_cycles",
+		(json_int_t)status.busy_cycles
 	);
 }
 

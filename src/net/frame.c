@@ -126,7 +126,7 @@ static bool is_gso_type(uint8_t type)
 	}
 }
 
-bool frame_check_header(struct vl_frame *frame, uint32_t *need)
+bool frame_check_offloads(struct vl_frame *frame, uint32_t *need)
 {
 	struct vl_net_header *header = &frame->header;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What happens to a burst of frames: admitted or dropped at the port they came from, looked up
- * together, grouped by destination, and copied once to where they go.
+ * together, grouped by destination, and copied once to where they go. Neighbours with the same
+ * Ethernet header, a run, are decided on together.
  *
  * Order. Frames of a flow keep their order: a group holds the frames of one destination in the
  * order they came, and a frame that has to be flooded waits until all before it are delivered.
@@ -21,9 +22,9 @@ enum {
 	SEGMENTED_MAX = PORT_FRAME_MAX + 4 * VLAN_TAG_SIZE, /* bytes of a frame with GSO */
 };
 
-static void drop(struct worker *worker, unsigned port, enum drop_reason reason)
+static void drop(struct worker *worker, unsigned port, enum drop_reason reason, uint64_t frames)
 {
-	count(&worker->counters[port].drops[reason], 1);
+	count(&worker->counters[port].drops[reason], frames);
 }
 
 /* ---- admission ---- */
@@ -70,25 +71,24 @@ static bool carries_vlan(const struct port_policy *policy, uint16_t vlan)
  * frames as they are: untagged ones count as VLAN 0. A tag with VLAN 0 has a priority only (IEEE
  * 802.1Q, 9.6): it is taken off, so that a frame is either untagged or tagged with its VLAN.
  */
-static bool
-classify_vlan(const struct port_policy *policy, struct vl_frame *frame, struct frame_info *info)
+static bool classify_vlan(const struct port_policy *policy, struct vl_frame *frame, struct run *run)
 {
-	info->tci = 0;
-	info->tagged = frame_vlan_tag(frame, &info->tci);
-	info->vlan = info->tci & VLAN_ID_MASK;
-	if (info->vlan != 0)
-		return policy->trunk && carries_vlan(policy, info->vlan);
-	if (info->tagged) {
+	run->tci = 0;
+	run->tagged = frame_vlan_tag(frame, &run->tci);
+	run->vlan = run->tci & VLAN_ID_MASK;
+	if (run->vlan != 0)
+		return policy->trunk && carries_vlan(policy, run->vlan);
+	if (run->tagged) {
 		uint16_t inner;
 
 		frame_pop_vlan(frame);
-		info->tagged = false;
+		run->tagged = false;
 		/* A tag below would choose the VLAN for itself. */
 		if (frame_vlan_tag(frame, &inner))
 			return false;
 	}
-	info->vlan = policy->vlan;
-	return carries_vlan(policy, info->vlan);
+	run->vlan = policy->vlan;
+	return carries_vlan(policy, run->vlan);
 }
 
 /* Whether what is on the wire in the end is short enough. */
@@ -102,12 +102,10 @@ static bool fits(const struct vl_frame *frame, uint32_t max_frame)
 	       && (uint32_t)frame->header.hdr_len + frame->header.gso_size <= max_frame;
 }
 
-/* DELIVERED if the frame may enter, or why not. */
-static int admit(const struct port_policy *policy, struct vl_frame *frame, struct frame_info *info)
+/* DELIVERED if the frame may enter as far as it alone is asked, or why not. */
+static int check_frame(const struct port_policy *policy, struct vl_frame *frame)
 {
 	uint32_t need;
-	const uint8_t *destination = frame->head;
-	const uint8_t *source = frame->head + ETHER_ADDRESS_SIZE;
 
 	if (frame->size < ETHER_HEADER_SIZE)
 		return DROP_RUNT;
@@ -115,15 +113,63 @@ static int admit(const struct port_policy *policy, struct vl_frame *frame, struc
 		return DROP_BAD_HEADER;
 	if (!fits(frame, policy->max_frame))
 		return DROP_OVERSIZE;
+	return DELIVERED;
+}
+
+/* The same as far as its Ethernet header is asked, which begins a run. */
+static int begin_run(const struct port_policy *policy, struct vl_frame *frame, struct run *run)
+{
+	const uint8_t *source = frame->head + ETHER_ADDRESS_SIZE;
+	bool reserved = is_reserved_address(frame->head);
+
 	if (is_group_address(source) || is_zero_address(source))
 		return DROP_BAD_SOURCE;
 	if (policy->mac_lock && !owns_address(policy, source))
 		return DROP_MAC_LOCK;
-	if (!classify_vlan(policy, frame, info))
+	if (!classify_vlan(policy, frame, run))
 		return DROP_VLAN;
-	if (is_reserved_address(destination))
-		return DROP_RESERVED;
-	return DELIVERED;
+	return reserved ? DROP_RESERVED : DELIVERED;
+}
+
+/* Whether what was decided for a run that begins with `first` holds for this frame, too. */
+static inline bool
+joins(const struct run *run, const struct vl_frame *first, const struct vl_frame *frame)
+{
+	uint16_t tci;
+
+	return !run->tagged && run->tci == 0
+	       && memcmp(first->head, frame->head, ETHER_HEADER_SIZE) == 0
+	       && !frame_vlan_tag(frame, &tci);
+}
+
+/* Drop what may not enter from `source`, and divide the rest into runs. */
+static void
+admit(struct worker *worker, unsigned source, const struct port_policy *policy, unsigned n)
+{
+	struct run *run = NULL; /* that the frame before belongs to */
+
+	worker->run_count = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct vl_frame *frame = &worker->frames[i];
+		int verdict = check_frame(policy, frame);
+
+		if (verdict == DELIVERED && run != NULL
+		    && joins(run, &worker->frames[run->first], frame)) {
+			run->count++;
+			continue;
+		}
+		run = &worker->runs[worker->run_count];
+		if (verdict == DELIVERED)
+			verdict = begin_run(policy, frame, run);
+		if (verdict != DELIVERED) {
+			drop(worker, source, (enum drop_reason)verdict, 1);
+			run = NULL;
+			continue;
+		}
+		run->first = (uint8_t)i;
+		run->count = 1;
+		worker->run_count++;
+	}
 }
 
 static bool storm_allows(struct port_storm *storm, uint32_t limit, uint32_t now)
@@ -148,69 +194,34 @@ static bool storm_allows(struct port_storm *storm, uint32_t limit, uint32_t now)
 
 /* ---- lookup ---- */
 
-/* Neighbouring frames often have the same address: look each run up once. n > 0. */
-static void lookup_runs(
-	struct worker *worker,
-	const mac_key *keys,
-	const uint8_t *indices,
-	unsigned n,
-	int32_t *positions
-)
-{
-	mac_key distinct[VL_BURST_MAX];
-	int32_t found[VL_BURST_MAX];
-	uint8_t run_of[VL_BURST_MAX];
-	unsigned runs = 1;
-
-	distinct[0] = keys[0];
-	run_of[0] = 0;
-	for (unsigned i = 1; i < n; i++) {
-		if (distinct[runs - 1] != keys[i])
-			distinct[runs++] = keys[i];
-		run_of[i] = (uint8_t)(runs - 1);
-	}
-	mac_table_lookup(worker->sw->macs, distinct, runs, found);
-	for (unsigned i = 0; i < n; i++)
-		positions[indices[i]] = found[run_of[i]];
-}
-
-static void look_up(struct worker *worker, struct port *source, unsigned n)
+/* Where each run goes; where it came from is learned. */
+static void look_up(struct worker *worker, unsigned source)
 {
 	mac_key sources[VL_BURST_MAX], destinations[VL_BURST_MAX];
 	int32_t source_positions[VL_BURST_MAX], positions[VL_BURST_MAX];
-	uint8_t indices[VL_BURST_MAX];
-	unsigned admitted = 0;
+	struct mac_table *macs = worker->sw->macs;
+	unsigned n = worker->run_count;
 
-	for (unsigned i = 0; i < n; i++) {
-		const struct vl_frame *frame = &worker->frames[i];
-		const struct frame_info *info = &worker->infos[i];
-
-		if (info->drop)
-			continue;
-		destinations[admitted] = mac_key_make(frame->head, info->vlan);
-		sources[admitted] = mac_key_make(frame->head + ETHER_ADDRESS_SIZE, info->vlan);
-		indices[admitted++] = (uint8_t)i;
-	}
-	if (admitted == 0)
+	if (n == 0)
 		return;
-	lookup_runs(worker, sources, indices, admitted, source_positions);
-	lookup_runs(worker, destinations, indices, admitted, positions);
-	for (unsigned k = 0; k < admitted; k++) {
-		unsigned i = indices[k];
-		struct frame_info *info = &worker->infos[i];
+	for (unsigned i = 0; i < n; i++) {
+		const struct run *run = &worker->runs[i];
+		const uint8_t *head = worker->frames[run->first].head;
 
-		if (k == 0 || sources[k] != sources[k - 1])
-			mac_table_learn(
-				worker->sw->macs,
-				sources[k],
-				source_positions[i],
-				source->id,
-				worker->now
-			);
-		info->destination = PORT_NONE;
-		if (!is_group_address(worker->frames[i].head) && positions[i] != MAC_UNKNOWN)
-			info->destination =
-				(uint16_t)mac_table_port(worker->sw->macs, positions[i]);
+		destinations[i] = mac_key_make(head, run->vlan);
+		sources[i] = mac_key_make(head + ETHER_ADDRESS_SIZE, run->vlan);
+	}
+	mac_table_lookup(macs, &worker->macs, sources, n, source_positions);
+	mac_table_lookup(macs, &worker->macs, destinations, n, positions);
+	for (unsigned i = 0; i < n; i++) {
+		struct run *run = &worker->runs[i];
+
+		if (i == 0 || sources[i] != sources[i - 1])
+			mac_table_learn(macs, sources[i], source_positions[i], source, worker->now);
+		run->destination = PORT_NONE;
+		if (!is_group_address(worker->frames[run->first].head)
+		    && positions[i] != MAC_UNKNOWN)
+			run->destination = (uint16_t)mac_table_port(macs, positions[i]);
 	}
 }
 
@@ -309,43 +320,49 @@ deliver(struct worker *worker,
 	}
 }
 
-/* Make a frame look as a port wants it; false if that would let a tag below choose the VLAN. */
-static bool retag(const struct port_policy *policy, struct vl_frame *frame, struct frame_info *info)
+/* DELIVERED if frames of a VLAN from `source` may leave through a port of this policy. */
+static int
+may_leave(const struct port_policy *source, const struct port_policy *policy, uint16_t vlan)
 {
-	bool tagged = info->vlan != policy->vlan && info->vlan != 0;
+	if (source->isolate != 0 && source->isolate == policy->isolate)
+		return DROP_ISOLATED;
+	return carries_vlan(policy, vlan) ? DELIVERED : DROP_VLAN;
+}
+
+/* Make a frame look as a port wants it; false if that would let a tag below choose the VLAN.
+ * *tagged is how it looks now. */
+static inline bool
+retag(const struct port_policy *policy, struct vl_frame *frame, const struct run *run, bool *tagged)
+{
+	bool wanted = run->vlan != policy->vlan && run->vlan != 0;
 	const uint8_t *inner = frame->head + ETHER_HEADER_SIZE + 2;
 
-	if (info->tagged == tagged)
+	if (*tagged == wanted)
 		return true;
-	if (tagged) {
-		uint16_t priority = (uint16_t)(info->tci & ~VLAN_ID_MASK);
+	if (wanted) {
+		uint16_t priority = (uint16_t)(run->tci & ~VLAN_ID_MASK);
 
-		frame_push_vlan(frame, priority | info->vlan);
+		frame_push_vlan(frame, priority | run->vlan);
 	} else {
 		if (load_be16(inner) == ETHERTYPE_VLAN_TAG)
 			return false;
 		frame_pop_vlan(frame);
 	}
-	info->tagged = tagged;
+	*tagged = wanted;
 	return true;
 }
 
-/* DELIVERED if a frame from `source` may leave through a port of this policy, or why not. The
- * frame looks as the port wants it then. */
-static int make_leave(
-	const struct port_policy *source,
+/* DELIVERED if the frame now is as a port of this policy wants it, or why not. */
+static inline int make_leave(
 	const struct port_policy *policy,
 	struct vl_frame *frame,
-	struct frame_info *info
+	const struct run *run,
+	bool *tagged
 )
 {
-	if (source->isolate != 0 && source->isolate == policy->isolate)
-		return DROP_ISOLATED;
-	if (!carries_vlan(policy, info->vlan) || !retag(policy, frame, info))
+	if (!retag(policy, frame, run, tagged))
 		return DROP_VLAN;
-	if (!fits(frame, policy->max_frame))
-		return DROP_TOO_LARGE;
-	return DELIVERED;
+	return fits(frame, policy->max_frame) ? DELIVERED : DROP_TOO_LARGE;
 }
 
 static const struct port_policy *policy_of(struct port *port)
@@ -359,7 +376,8 @@ static void deliver_groups(struct worker *worker)
 		struct group *group = &worker->groups[g];
 
 		worker->group_of[group->port->id] = 0;
-		deliver(worker, group->port, group->frames, group->count, RETRIES);
+		if (group->count > 0)
+			deliver(worker, group->port, group->frames, group->count, RETRIES);
 	}
 	worker->group_count = 0;
 }
@@ -370,16 +388,17 @@ flood(struct worker *worker,
       struct port *source,
       const struct port_policy *source_policy,
       struct vl_frame *frame,
-      struct frame_info *info)
+      const struct run *run)
 {
 	const struct switch_state *sw = worker->sw;
 	unsigned ports = atomic_load_explicit(
 		&((struct switch_state *)sw)->port_count, memory_order_relaxed
 	);
+	bool tagged = run->tagged;
 	unsigned copies = 0;
 
 	if (!storm_allows(&source->storm, source_policy->storm_limit, worker->now)) {
-		drop(worker, source->id, DROP_STORM);
+		drop(worker, source->id, DROP_STORM, 1);
 		return;
 	}
 	for (unsigned id = 0, seen = 0; id < PORTS_MAX && seen < ports; id++) {
@@ -391,55 +410,72 @@ flood(struct worker *worker,
 		if (port == source || port->ops->tx_queues(port) == 0)
 			continue;
 		const struct port_policy *policy = policy_of(port);
-		int verdict = make_leave(source_policy, policy, frame, info);
-		if (verdict == DROP_ISOLATED || verdict == DROP_VLAN)
+		if (may_leave(source_policy, policy, run->vlan) != DELIVERED)
 			continue; /* not for this port at all */
+		int verdict = make_leave(policy, frame, run, &tagged);
+		if (verdict == DROP_VLAN)
+			continue;
 		copies++;
 		if (verdict != DELIVERED) {
-			drop(worker, port->id, (enum drop_reason)verdict);
+			drop(worker, port->id, (enum drop_reason)verdict, 1);
 			continue;
 		}
 		deliver(worker, port, &frame, 1, 0);
 	}
 	if (copies == 0)
-		drop(worker, source->id, DROP_NO_DESTINATION);
+		drop(worker, source->id, DROP_NO_DESTINATION, 1);
 	else
 		count(&worker->counters[source->id].rx_replicated, copies - 1);
 }
 
-/* Put a frame into its destination's group, or drop it. */
-static void group_frame(
-	struct worker *worker,
-	struct port *source,
-	const struct port_policy *source_policy,
-	struct vl_frame *frame,
-	struct frame_info *info
-)
+/* The group of frames that go to this port; at first an empty one. */
+static struct group *group_for(struct worker *worker, struct port *port)
 {
-	struct port *port = switch_port(worker->sw, info->destination);
-
-	if (port == source) {
-		drop(worker, source->id, DROP_SAME_PORT);
-		return;
-	}
-	if (port == NULL) {
-		drop(worker, source->id, DROP_NO_DESTINATION);
-		return;
-	}
-	const struct port_policy *policy = policy_of(port);
-	int verdict = make_leave(source_policy, policy, frame, info);
-	if (verdict != DELIVERED) {
-		drop(worker, port->id, (enum drop_reason)verdict);
-		return;
-	}
 	uint16_t *group_of = &worker->group_of[port->id];
+
 	if (*group_of == 0) {
 		worker->groups[worker->group_count].port = port;
 		worker->groups[worker->group_count].count = 0;
 		*group_of = (uint16_t)++worker->group_count;
 	}
-	struct group *group = &worker->groups[*group_of - 1];
-	group->frames[group->count++] = frame;
+	return &worker->groups[*group_of - 1];
+}
+
+/* Put the frames of a run into their destination's group, or drop them. */
+static void group_run(
+	struct worker *worker,
+	struct port *source,
+	const struct port_policy *source_policy,
+	const struct run *run
+)
+{
+	struct port *port = switch_port(worker->sw, run->destination);
+
+	if (port == source) {
+		drop(worker, source->id, DROP_SAME_PORT, run->count);
+		return;
+	}
+	if (port == NULL) {
+		drop(worker, source->id, DROP_NO_DESTINATION, run->count);
+		return;
+	}
+	const struct port_policy *policy = policy_of(port);
+	int verdict = may_leave(source_policy, policy, run->vlan);
+	if (verdict != DELIVERED) {
+		drop(worker, port->id, (enum drop_reason)verdict, run->count);
+		return;
+	}
+	struct group *group = group_for(worker, port);
+	for (unsigned i = 0; i < run->count; i++) {
+		struct vl_frame *frame = &worker->frames[run->first + i];
+		bool tagged = run->tagged;
+
+		verdict = make_leave(policy, frame, run, &tagged);
+		if (verdict == DELIVERED)
+			group->frames[group->count++] = frame;
+		else
+			drop(worker, port->id, (enum drop_reason)verdict, 1);
+	}
 }
 
 void forward_burst(struct worker *worker, struct port *source, unsigned n)
@@ -448,30 +484,22 @@ void forward_burst(struct worker *worker, struct port *source, unsigned n)
 	const struct port_policy *policy = policy_of(source);
 	uint64_t bytes = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		struct vl_frame *frame = &worker->frames[i];
-		int verdict = admit(policy, frame, &worker->infos[i]);
-
-		bytes += frame->size;
-		worker->infos[i].drop = verdict != DELIVERED;
-		if (verdict != DELIVERED)
-			count(&counters->drops[verdict], 1);
-	}
+	for (unsigned i = 0; i < n; i++)
+		bytes += worker->frames[i].size;
 	count(&counters->rx_frames, n);
 	count(&counters->rx_bytes, bytes);
-	look_up(worker, source, n);
-	for (unsigned i = 0; i < n; i++) {
-		struct vl_frame *frame = &worker->frames[i];
-		struct frame_info *info = &worker->infos[i];
+	admit(worker, source->id, policy, n);
+	look_up(worker, source->id);
+	for (unsigned r = 0; r < worker->run_count; r++) {
+		const struct run *run = &worker->runs[r];
 
-		if (info->drop)
-			continue;
-		if (info->destination != PORT_NONE) {
-			group_frame(worker, source, policy, frame, info);
+		if (run->destination != PORT_NONE) {
+			group_run(worker, source, policy, run);
 			continue;
 		}
 		deliver_groups(worker);
-		flood(worker, source, policy, frame, info);
+		for (unsigned i = 0; i < run->count; i++)
+			flood(worker, source, policy, &worker->frames[run->first + i], run);
 	}
 	deliver_groups(worker);
 }

@@ -8,6 +8,7 @@
 #include <rte_spinlock.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "port/port.h"
 
@@ -43,6 +44,8 @@ struct mac_table {
 	unsigned fullest;   /* port with the most entries, or that had them lately */
 	unsigned evictions; /* since `fullest` was last looked for */
 	struct entry *entries;
+	/* Entries removed so far, and one: what workers have cached is older or not. */
+	_Atomic uint64_t removals;
 };
 
 static uint32_t hash_key(const void *key, uint32_t, uint32_t initial)
@@ -68,6 +71,7 @@ struct mac_table *mac_table_create(uint32_t size, unsigned ports, struct rte_rcu
 	if (table == NULL)
 		return NULL;
 	rte_spinlock_init(&table->lock);
+	atomic_init(&table->removals, 1);
 	table->size = size;
 	table->ports = ports;
 	table->entry_count = room + 1;
@@ -141,6 +145,10 @@ static void entry_remove(struct mac_table *table, uint32_t position)
 	entry->fixed = false;
 	table->count--;
 	(void)rte_hash_del_key(table->hash, &entry->key);
+	/* release, after the removal: a worker that sees this count no longer finds the key, and
+	 * one that found it sees another count at its next burst. Only after that, at a quiescent
+	 * state, may the position be somebody else's. */
+	atomic_fetch_add_explicit(&table->removals, 1, memory_order_release);
 }
 
 /* Make room: the port with the most entries loses its oldest learned one. */
@@ -192,20 +200,67 @@ static void entry_move(struct mac_table *table, uint32_t position, unsigned port
 
 /* ---- workers ---- */
 
-void mac_table_lookup(
-	struct mac_table *table, const mac_key *keys, unsigned count, int32_t *positions
+static unsigned cache_slot(mac_key key)
+{
+	/* Fibonacci hashing: the top bits depend on all bits below. */
+	return (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (MAC_CACHE_SIZE - 1);
+}
+
+/* Look up what the cache did not have: keys[missing[i]]. */
+static void lookup_missing(
+	struct mac_table *table,
+	struct mac_cache *cache,
+	const mac_key *keys,
+	const uint8_t *missing,
+	unsigned count,
+	int32_t *positions
 )
 {
 	const void *pointers[MAC_BURST_MAX];
+	int32_t found[MAC_BURST_MAX];
 
 	for (unsigned i = 0; i < count; i++)
-		pointers[i] = &keys[i];
-	if (count > 0 && rte_hash_lookup_bulk(table->hash, pointers, count, positions) < 0)
+		pointers[i] = &keys[missing[i]];
+	if (rte_hash_lookup_bulk(table->hash, pointers, count, found) < 0)
 		count = 0;
 	for (unsigned i = 0; i < count; i++) {
-		if (positions[i] < 0)
-			positions[i] = MAC_UNKNOWN;
+		mac_key key = keys[missing[i]];
+
+		positions[missing[i]] = found[i] < 0 ? MAC_UNKNOWN : found[i];
+		if (found[i] < 0)
+			continue; /* it may be learned at any moment */
+		cache->entries[cache_slot(key)].key = key;
+		cache->entries[cache_slot(key)].position = found[i];
 	}
+}
+
+void mac_table_lookup(
+	struct mac_table *table,
+	struct mac_cache *cache,
+	const mac_key *keys,
+	unsigned count,
+	int32_t *positions
+)
+{
+	uint64_t removals = atomic_load_explicit(&table->removals, memory_order_acquire);
+	uint8_t missing[MAC_BURST_MAX];
+	unsigned missing_count = 0;
+
+	if (cache->removals != removals) {
+		memset(cache->entries, 0xff, sizeof(cache->entries));
+		cache->removals = removals;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		unsigned slot = cache_slot(keys[i]);
+
+		positions[i] = cache->entries[slot].position;
+		if (cache->entries[slot].key == keys[i])
+			continue;
+		positions[i] = MAC_UNKNOWN;
+		missing[missing_count++] = (uint8_t)i;
+	}
+	if (missing_count > 0)
+		lookup_missing(table, cache, keys, missing, missing_count, positions);
 }
 
 unsigned mac_table_port(const struct mac_table *table, int32_t position)

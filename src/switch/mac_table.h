@@ -34,6 +34,20 @@ static inline mac_key mac_key_make(const uint8_t mac[6], uint16_t vlan)
 enum {
 	MAC_UNKNOWN = -1, /* a position: no entry */
 	MAC_BURST_MAX = 64,
+	MAC_CACHE_SIZE = 256, /* a power of two */
+};
+
+/*
+ * What a worker found lately, so that it need not go to the table. It is never stale: a removal
+ * anywhere in the table empties it, and where an entry has moved to is read from the entry. All
+ * zeros to begin with.
+ */
+struct mac_cache {
+	uint64_t removals; /* of the table when this was filled */
+	struct {
+		mac_key key; /* all ones: none */
+		int32_t position;
+	} entries[MAC_CACHE_SIZE];
 };
 
 /* A table for `size` entries of ports with ids below `ports`. NULL: no memory. */
@@ -42,9 +56,14 @@ void mac_table_destroy(struct mac_table *table);
 
 /* ---- workers ---- */
 
-/* Positions of `count` keys (at most MAC_BURST_MAX); valid until the next quiescent state. */
+/* Positions of `count` keys (at most MAC_BURST_MAX); valid until the next quiescent state. The
+ * cache is the caller's own. */
 void mac_table_lookup(
-	struct mac_table *table, const mac_key *keys, unsigned count, int32_t *positions
+	struct mac_table *table,
+	struct mac_cache *cache,
+	const mac_key *keys,
+	unsigned count,
+	int32_t *positions
 );
 /* The port of a position that is not MAC_UNKNOWN. */
 unsigned mac_table_port(const struct mac_table *table, int32_t position);

@@ -612,6 +612,7 @@ int switch_worker_status(const struct switch_state *sw, unsigned index, struct w
 		.sleeps = atomic_load_explicit(&worker->sleeps, memory_order_relaxed),
 		.wakeups = atomic_load_explicit(&worker->wakeups, memory_order_relaxed),
 		.rx_frames = atomic_load_explicit(&worker->rx_frames, memory_order_relaxed),
+		.busy_cycles = atomic_load_explicit(&worker->busy_cycles, memory_order_relaxed),
 		.queue_count = polls == NULL ? 0 : polls->count,
 	};
 	return 0;

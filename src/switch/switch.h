@@ -102,6 +102,7 @@ struct worker_status {
 	int cpu;     /* -1: not pinned */
 	double load; /* share of the last second spent on frames, 0..1 */
 	uint64_t sleeps, wakeups, rx_frames;
+	uint64_t busy_cycles; /* of the time stamp counter, in rounds that moved frames */
 	unsigned queue_count;
 };
 int switch_worker_status(const struct switch_state *sw, unsigned worker, struct worker_status *out);

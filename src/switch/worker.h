@@ -42,13 +42,16 @@ struct poll_set {
 	struct poll_entry entries[];
 };
 
-/* What is known of a frame beside its bytes. */
-struct frame_info {
+/*
+ * Frames of a burst that follow each other and have one and the same untagged Ethernet header; or
+ * a single frame of any kind. What is decided by the header is decided once a run.
+ */
+struct run {
+	uint8_t first, count; /* in worker->frames */
+	bool tagged;
 	uint16_t vlan;	      /* 0: none */
-	bool tagged;	      /* as it is now */
-	uint16_t tci;	      /* with the priority; valid if it ever had a tag */
+	uint16_t tci;	      /* with the priority; 0 if it never had a tag */
 	uint16_t destination; /* port id; PORT_NONE: to be flooded */
-	bool drop;
 };
 
 /* Frames of a burst that go to one port. */
@@ -80,7 +83,9 @@ struct worker {
 	uint32_t now;	    /* second, of the monotonic clock */
 	uint64_t now_until; /* time stamp counter at which `now` has to be read again */
 	struct vl_frame frames[VL_BURST_MAX];
-	struct frame_info infos[VL_BURST_MAX];
+	struct run runs[VL_BURST_MAX];
+	unsigned run_count;
+	struct mac_cache macs;
 	unsigned group_count;
 	uint16_t group_of[PORTS_MAX]; /* group index + 1 of a destination; 0: none yet */
 	struct group groups[VL_BURST_MAX];

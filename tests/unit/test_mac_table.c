@@ -7,6 +7,7 @@
 #include <rte_eal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "check.h"
@@ -23,6 +24,7 @@ static struct tables {
 	struct rte_rcu_qsbr *qsbr;
 	struct mac_table *macs;
 } tables;
+static struct mac_cache cache; /* the test thread's */
 
 static void tables_open(uint32_t size)
 {
@@ -33,6 +35,7 @@ static void tables_open(uint32_t size)
 	assert_int_equal(rte_rcu_qsbr_init(tables.qsbr, READERS), 0);
 	tables.macs = mac_table_create(size, PORTS, tables.qsbr);
 	assert_non_null(tables.macs);
+	memset(&cache, 0, sizeof(cache));
 }
 
 static void tables_close(void)
@@ -62,7 +65,7 @@ static int32_t look_up(mac_key key)
 {
 	int32_t position;
 
-	mac_table_lookup(tables.macs, &key, 1, &position);
+	mac_table_lookup(tables.macs, &cache, &key, 1, &position);
 	return position;
 }
 
@@ -354,7 +357,7 @@ static void sixty_four_thousand_addresses_fit(void **)
 		/* Every second one is not there. */
 		for (uint32_t i = 0; i < MAC_BURST_MAX; i++)
 			keys[i] = key_of(n + i, i % 2 ? 9 : 1);
-		mac_table_lookup(tables.macs, keys, MAC_BURST_MAX, positions);
+		mac_table_lookup(tables.macs, &cache, keys, MAC_BURST_MAX, positions);
 		for (uint32_t i = 0; i < MAC_BURST_MAX; i++) {
 			if (i % 2)
 				assert_int_equal(positions[i], MAC_UNKNOWN);
@@ -377,9 +380,60 @@ static void sixty_four_thousand_addresses_fit(void **)
 static void no_lookup_is_no_lookup(void **)
 {
 	tables_open(64);
-	mac_table_lookup(tables.macs, NULL, 0, NULL);
+	mac_table_lookup(tables.macs, &cache, NULL, 0, NULL);
 	tables_close();
 	mac_table_destroy(NULL);
+}
+
+/* ---- what is cached ---- */
+
+static void what_was_removed_is_not_found_in_the_cache(void **)
+{
+	mac_key key = key_of(1, 5);
+
+	tables_open(64);
+	learn(key, 3, 10);
+	assert_int_equal(port_of(key), 3);
+	assert_int_equal(mac_table_flush(tables.macs, 3, -1, false), 1);
+	assert_int_equal(port_of(key), PORT_NONE);
+	/* Its place is somebody else's now. */
+	learn_range(100, 64, 4);
+	assert_int_equal(port_of(key), PORT_NONE);
+	/* One that was not there is found as soon as it is. */
+	learn(key, 6, 20);
+	assert_int_equal(port_of(key), 6);
+	tables_close();
+}
+
+static void the_cache_answers_as_the_table_does(void **)
+{
+	enum {
+		KEYS = 700, /* more than the cache holds, more than fit */
+		ROUNDS = 20000,
+	};
+	uint32_t random = 1;
+
+	tables_open(512);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		random = random * 1664525 + 1013904223;
+		mac_key key = key_of((random >> 8) % KEYS, (uint16_t)(random >> 31));
+		struct mac_cache empty = {0};
+		int32_t position;
+
+		mac_table_lookup(tables.macs, &empty, &key, 1, &position);
+		assert_int_equal(look_up(key), position);
+		switch (random >> 20 & 15) {
+		case 0:
+			(void)mac_table_age(tables.macs, round < 50 ? 0 : round - 50);
+			break;
+		case 1:
+			(void)mac_table_flush(tables.macs, random % PORTS, -1, false);
+			break;
+		default:
+			mac_table_learn(tables.macs, key, position, random % PORTS, round);
+		}
+	}
+	tables_close();
 }
 
 /* ---- a reader beside a writer ---- */
@@ -400,6 +454,7 @@ static void *read_on(void *context)
 {
 	struct reading *reading = context;
 	struct rte_rcu_qsbr *qsbr = tables.qsbr;
+	struct mac_cache own = {0};
 	uint32_t n = 0;
 
 	rte_rcu_qsbr_thread_register(qsbr, 0);
@@ -410,7 +465,7 @@ static void *read_on(void *context)
 
 		for (unsigned i = 0; i < MAC_BURST_MAX; i++)
 			keys[i] = i % 2 ? key_of((n + i) % STEADY, 1) : key_of(10000 + n + i, 1);
-		mac_table_lookup(tables.macs, keys, MAC_BURST_MAX, positions);
+		mac_table_lookup(tables.macs, &own, keys, MAC_BURST_MAX, positions);
 		for (unsigned i = 0; i < MAC_BURST_MAX; i++) {
 			if (positions[i] == MAC_UNKNOWN) {
 				reading->lost += i % 2;
@@ -491,6 +546,8 @@ int main(void)
 		TEST(fixed_addresses_of_one_port_do_not_stop_learning),
 		TEST(sixty_four_thousand_addresses_fit),
 		TEST(no_lookup_is_no_lookup),
+		TEST(what_was_removed_is_not_found_in_the_cache),
+		TEST(the_cache_answers_as_the_table_does),
 		TEST(readers_find_what_is_there_while_others_change),
 	};
 
