@@ -10,7 +10,7 @@ import time
 
 BACK_END_CPU, APPLICATION_CPU = 0, 1
 _HUGE_PAGES_2M = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
-HUGE_PAGES_NEEDED = 192  # two testpmd, with room
+HUGE_PAGES_NEEDED = 256  # a testpmd and an Open vSwitch, with room
 _TICKS = os.sysconf("SC_CLK_TCK")
 DISTURBED = 0.05  # part of the CPUs' time from which on a run is repeated
 _QUIET = 0.05  # busy part of all CPUs that nobody minds
