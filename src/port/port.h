@@ -101,6 +101,8 @@ struct port {
 	_Atomic(struct port_policy *) policy; /* replaced whole */
 	_Atomic uint64_t announce;	      /* MAC (low 48 bits) to announce; 0: none */
 	struct port_storm storm;
+	/* Where a worker that polls the queue has it in its set: a hint, the worker's own. */
+	_Atomic uint32_t poll_places[PORT_QUEUES_MAX];
 	rte_spinlock_t tx_locks[PORT_QUEUES_MAX];
 };
 

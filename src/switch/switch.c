@@ -96,12 +96,17 @@ static struct poll_set *copy_polls(const struct worker *worker)
 {
 	const struct poll_set *old = polls_of(worker);
 	unsigned count = old == NULL ? 0 : old->count;
-	struct poll_set *polls =
-		calloc(1, sizeof(*polls) + (count + 1) * sizeof(polls->entries[0]));
+	size_t each = sizeof(old->entries[0]) + sizeof(old->awake[0]);
+	struct poll_set *polls = calloc(1, sizeof(*polls) + (count + 1) * each);
 
-	if (polls != NULL && count > 0) {
-		polls->count = count;
-		memcpy(polls->entries, old->entries, count * sizeof(old->entries[0]));
+	if (polls == NULL)
+		return NULL;
+	polls->awake = (uint32_t *)&polls->entries[count + 1];
+	for (; polls->count < count; polls->count++) {
+		const struct poll_entry *entry = &old->entries[polls->count];
+
+		polls->entries[polls->count] =
+			(struct poll_entry){.port = entry->port, .queue = entry->queue};
 	}
 	return polls;
 }
@@ -122,6 +127,7 @@ static void shrink_polls(struct switch_state *sw, struct worker *worker, const s
 			polls->entries[kept++] = polls->entries[i];
 	}
 	polls->count = kept;
+	polls->adopted = false;
 	atomic_store_explicit(&worker->polls, polls, memory_order_release);
 	worker_wake(worker);
 }

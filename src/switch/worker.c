@@ -18,7 +18,12 @@
 
 enum {
 	IDLE_MICROSECONDS = 30, /* of polling in vain before a worker sleeps */
-	REST_ROUNDS = 16,	/* for a queue whose poll is a system call and found nothing */
+	/* The same for one queue of a worker that has work elsewhere. A queue's driver pays a
+	 * system call when it wakes it, and frames wait for the next look: so not at each short
+	 * gap. */
+	QUEUE_IDLE_MICROSECONDS = 1000,
+	EVENTS_MICROSECONDS = 20, /* between looks for notifications while there is work */
+	REST_ROUNDS = 16,	  /* for a queue whose poll is a system call and found nothing */
 	EVENTS_MAX = 64,
 	SILENT_MILLISECONDS = 1, /* between looks at queues that never kick */
 	WAKE_EVENT = UINT32_MAX,
@@ -60,8 +65,84 @@ void worker_wake(struct worker *worker)
 		return; /* it is full: the worker is being woken */
 }
 
+/* ---- who is polled ---- */
+
+static uint64_t cycles_of(unsigned microseconds)
+{
+	return rte_get_tsc_hz() / 1000000 * microseconds;
+}
+
+static struct poll_set *polls_of(struct worker *worker)
+{
+	return atomic_load_explicit(&worker->polls, memory_order_acquire);
+}
+
+static void rouse(struct poll_set *polls, uint32_t place, uint64_t now)
+{
+	struct poll_entry *entry = &polls->entries[place];
+
+	entry->rest = 0;
+	entry->idle_since = now;
+	if (!entry->awake)
+		polls->awake[polls->awake_count++] = place;
+	entry->awake = true;
+}
+
+/* All of them: a set that is new, or something has happened that no notification tells. */
+static void rouse_all(struct poll_set *polls, uint64_t now)
+{
+	for (uint32_t i = 0; i < polls->count; i++) {
+		const struct poll_entry *entry = &polls->entries[i];
+
+		atomic_store_explicit(
+			&entry->port->poll_places[entry->queue], i, memory_order_relaxed
+		);
+		rouse(polls, i, now);
+	}
+}
+
+/* Take the set as control made it. */
+static void adopt(struct poll_set *polls, uint64_t now)
+{
+	polls->adopted = true;
+	polls->awake_count = 0;
+	for (unsigned i = 0; i < polls->count; i++)
+		polls->entries[i].awake = false;
+	rouse_all(polls, now);
+}
+
+/* A queue was notified. It may have gone to another worker meanwhile. */
+static void rouse_queue(struct poll_set *polls, const struct port *port, unsigned queue)
+{
+	uint32_t place = atomic_load_explicit(
+		&((struct port *)port)->poll_places[queue], memory_order_relaxed
+	);
+
+	if (place < polls->count && polls->entries[place].port == port
+	    && polls->entries[place].queue == queue)
+		rouse(polls, place, rte_rdtsc());
+}
+
+/* Ask for notifications of the n-th that is polled, and poll it no more unless it has frames after
+ * all or cannot tell. */
+static enum port_sleep put_to_sleep(struct poll_set *polls, unsigned n)
+{
+	struct poll_entry *entry = &polls->entries[polls->awake[n]];
+	enum port_sleep answer = entry->port->ops->sleep(entry->port, entry->queue);
+
+	if (answer == PORT_ASLEEP) {
+		entry->awake = false;
+		polls->awake[n] = polls->awake[--polls->awake_count];
+	}
+	return answer;
+}
+
 static void handle_events(struct worker *worker, const struct epoll_event *events, int n)
 {
+	struct poll_set *polls = polls_of(worker);
+
+	if (polls != NULL && !polls->adopted)
+		adopt(polls, rte_rdtsc());
 	for (int i = 0; i < n; i++) {
 		uint64_t tag = events[i].data.u64;
 		uint64_t value;
@@ -69,11 +150,16 @@ static void handle_events(struct worker *worker, const struct epoll_event *event
 		if (tag == WAKE_EVENT) {
 			if (read(worker->wake_fd, &value, sizeof(value)) < 0)
 				continue;
+			if (polls != NULL)
+				rouse_all(polls, rte_rdtsc());
 			continue;
 		}
 		struct port *port = switch_port(worker->sw, (unsigned)(tag >> 16));
-		if (port != NULL)
-			port->ops->woken(port, tag & 0xffff);
+		if (port == NULL)
+			continue;
+		port->ops->woken(port, tag & 0xffff);
+		if (polls != NULL)
+			rouse_queue(polls, port, tag & 0xffff);
 	}
 }
 
@@ -133,14 +219,33 @@ static unsigned poll_queue(struct worker *worker, struct poll_entry *entry)
 	return (unsigned)n;
 }
 
-static unsigned poll_round(struct worker *worker)
+/* `now` is the time stamp counter. */
+static unsigned poll_round(struct worker *worker, uint64_t now)
 {
-	struct poll_set *polls = atomic_load_explicit(&worker->polls, memory_order_acquire);
-	unsigned n = 0;
+	struct poll_set *polls = polls_of(worker);
+	const bool poll_always = worker->sw->settings.poll_always;
+	const uint64_t idle_limit = cycles_of(QUEUE_IDLE_MICROSECONDS);
+	unsigned total = 0;
 
-	for (unsigned i = 0; polls != NULL && i < polls->count; i++)
-		n += poll_queue(worker, &polls->entries[i]);
-	return n;
+	if (polls == NULL)
+		return 0;
+	if (!polls->adopted)
+		adopt(polls, now);
+	for (unsigned i = 0; i < polls->awake_count; i++) {
+		struct poll_entry *entry = &polls->entries[polls->awake[i]];
+		unsigned n = poll_queue(worker, entry);
+
+		total += n;
+		if (n > 0) {
+			entry->idle_since = now;
+		} else if (now - entry->idle_since > idle_limit && !poll_always) {
+			entry->idle_since = now;
+			/* The last one has taken its place: it is next. */
+			if (put_to_sleep(polls, i) == PORT_ASLEEP)
+				i--;
+		}
+	}
+	return total;
 }
 
 /* ---- sleep ---- */
@@ -149,14 +254,15 @@ static unsigned poll_round(struct worker *worker)
  * not at all if a queue has frames after all, not for ever if one will not tell. */
 static int prepare_sleep(struct worker *worker)
 {
-	struct poll_set *polls = atomic_load_explicit(&worker->polls, memory_order_acquire);
+	struct poll_set *polls = polls_of(worker);
 	int timeout_ms = -1;
 
-	for (unsigned i = 0; polls != NULL && i < polls->count; i++) {
-		struct poll_entry *entry = &polls->entries[i];
-
-		entry->rest = 0;
-		switch (entry->port->ops->sleep(entry->port, entry->queue)) {
+	/* A set that is not adopted yet has queues that nobody has looked at. */
+	if (polls != NULL && !polls->adopted)
+		return 0;
+	for (unsigned i = 0; polls != NULL && i < polls->awake_count; i++) {
+		polls->entries[polls->awake[i]].rest = 0;
+		switch (put_to_sleep(polls, i)) {
 		case PORT_AWAKE:
 			timeout_ms = 0;
 			break;
@@ -165,6 +271,7 @@ static int prepare_sleep(struct worker *worker)
 				timeout_ms = SILENT_MILLISECONDS;
 			break;
 		case PORT_ASLEEP:
+			i--; /* the last one is there now */
 			break;
 		}
 	}
@@ -187,6 +294,17 @@ static void sleep_until_event(struct worker *worker, int timeout_ms)
 		count(&worker->wakeups, 1);
 	}
 	handle_events(worker, events, n);
+}
+
+/* While there is work for some: let those that sleep be heard. */
+static void look_for_events(struct worker *worker, uint64_t now)
+{
+	const struct poll_set *polls = polls_of(worker);
+
+	if (now < worker->events_due || polls == NULL || polls->awake_count == polls->count)
+		return;
+	worker->events_due = now + cycles_of(EVENTS_MICROSECONDS);
+	sleep_until_event(worker, 0);
 }
 
 /* ---- thread ---- */
@@ -214,7 +332,7 @@ static void *worker_main(void *context)
 	struct worker *worker = context;
 	struct rte_rcu_qsbr *qsbr = worker->sw->qsbr;
 	const bool poll_always = worker->sw->settings.poll_always;
-	const uint64_t idle_limit = rte_get_tsc_hz() / 1000000 * IDLE_MICROSECONDS;
+	const uint64_t idle_limit = cycles_of(IDLE_MICROSECONDS);
 	uint64_t begin = rte_rdtsc(), idle_since = begin;
 
 	pin(worker);
@@ -222,7 +340,8 @@ static void *worker_main(void *context)
 	rte_rcu_qsbr_thread_online(qsbr, worker->index);
 	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
 		update_now(worker, begin);
-		unsigned n = poll_round(worker);
+		look_for_events(worker, begin);
+		unsigned n = poll_round(worker, begin);
 		uint64_t end = rte_rdtsc();
 
 		rte_rcu_qsbr_quiescent(qsbr, worker->index);

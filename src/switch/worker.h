@@ -3,9 +3,11 @@
  * A worker: one thread that takes frames from the queues it was given, decides, and copies them to
  * where they go.
  *
- * It polls while there is work. After a short idle spell it asks all its queues for notifications,
- * looks once more, and sleeps in epoll_wait(). Between rounds it reports a quiescent state: what
- * control has unpublished before is not used after.
+ * It polls the queues that have work. One that has had none for a while is asked for notifications,
+ * looked at once more, and left alone until one comes: so a thousand idle ports cost a busy one
+ * nothing but a look at epoll now and then. After a short spell without any work all are left alone
+ * and the worker sleeps in epoll_wait(). Between rounds it reports a quiescent state: what control
+ * has unpublished before is not used after.
  */
 #pragma once
 
@@ -31,14 +33,21 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 	atomic_store_explicit(counter, value + n, memory_order_relaxed);
 }
 
-/* The queues a worker polls. Replaced whole by control; `rest` is the worker's. */
+/* The queues a worker serves. Control replaces the set whole, or shrinks it while the worker has
+ * none, and says so by `adopted`; what follows that is the worker's. */
 struct poll_entry {
 	struct port *port;
 	uint16_t queue;
-	uint16_t rest; /* rounds to leave it alone */
+	/* the worker's */
+	bool awake;	     /* it is polled */
+	uint16_t rest;	     /* rounds to leave it alone */
+	uint64_t idle_since; /* time stamp counter */
 };
 struct poll_set {
 	unsigned count;
+	bool adopted; /* the worker has seen it as it is */
+	unsigned awake_count;
+	uint32_t *awake; /* indices of entries that are polled; in the same allocation */
 	struct poll_entry entries[];
 };
 
@@ -80,8 +89,9 @@ struct worker {
 	struct counters *counters; /* PORTS_MAX elements */
 
 	/* the worker's */
-	uint32_t now;	    /* second, of the monotonic clock */
-	uint64_t now_until; /* time stamp counter at which `now` has to be read again */
+	uint32_t now;	     /* second, of the monotonic clock */
+	uint64_t now_until;  /* time stamp counter at which `now` has to be read again */
+	uint64_t events_due; /* time stamp counter at which to look for notifications */
 	struct vl_frame frames[VL_BURST_MAX];
 	struct run runs[VL_BURST_MAX];
 	unsigned run_count;

@@ -30,6 +30,18 @@ def test_frames_of_all_sizes_pass_the_switch(switch, ring):
         assert generator.process.returncode == 0
 
 
+def test_a_queue_that_sleeps_is_heard_while_others_are_busy(switch):
+    """A worker with work elsewhere polls an idle queue no more; its frames come all the same."""
+    a, b, c, d = [switch.add_vhost(name) for name in "abcd"]
+    busy = ("--mode", "reflect", "--reflect", "swap", "--in-flight", "64", "--time", "6", a, b)
+    with Pktgen(*busy) as others:
+        with Pktgen("--frames", "40", "--rate", "20", "--both-ways", "--verify", c, d) as generator:
+            assert generator.report()
+            assert generator.process.returncode == 0
+        assert others.process.poll() is None, "the worker was busy all the time"
+        assert others.report()["rx_frames"] > 100000
+
+
 @pytest.mark.parametrize("isa", ["v2", "best"])
 def test_every_processor_level_sends_and_receives(switch, isa):
     level = [] if isa == "best" else ["--isa", isa]
