@@ -129,35 +129,29 @@ static bool is_gso_type(uint8_t type)
 bool frame_check_offloads(struct vl_frame *frame, uint32_t *need)
 {
 	struct vl_net_header *header = &frame->header;
+	uint32_t end = (uint32_t)header->csum_start + header->csum_offset + 2;
+	uint32_t first = ETHER_HEADER_SIZE;
+	uint16_t tci;
 
-	/* What a sender may say; the rest is the receive direction's. */
-	header->flags &= VL_NET_NEEDS_CSUM;
-	header->num_buffers = 0;
 	*need = 0;
-	if (!is_gso_type(header->gso_type))
+	/* A large frame comes with a partial checksum: its segments need one each. */
+	if (!is_gso_type(header->gso_type) || !(header->flags & VL_NET_NEEDS_CSUM))
 		return false;
-	if (header->flags & VL_NET_NEEDS_CSUM) {
-		uint32_t end = (uint32_t)header->csum_start + header->csum_offset + 2;
-		uint32_t first = ETHER_HEADER_SIZE;
-		uint16_t tci;
-
-		/* The sum is written later: it must not reach what is decided on now, nor wrap when
-		 * a tag is pushed. */
-		if (frame_vlan_tag(frame, &tci))
-			first += VLAN_TAG_SIZE;
-		if (header->csum_start < first || header->csum_start > UINT16_MAX - VL_HEAD_ROOM
-		    || end > frame->size)
-			return false;
-	} else {
-		header->csum_start = 0;
-		header->csum_offset = 0;
-	}
+	/* What a sender may say; the rest is the receive direction's. */
+	header->flags = VL_NET_NEEDS_CSUM;
+	header->num_buffers = 0;
+	/* The sum is written later: it must not reach what is decided on now, nor wrap when a tag
+	 * is pushed. */
+	if (frame_vlan_tag(frame, &tci))
+		first += VLAN_TAG_SIZE;
+	if (header->csum_start < first || header->csum_start > UINT16_MAX - VL_HEAD_ROOM
+	    || end > frame->size)
+		return false;
 	if (header->gso_type == VL_GSO_NONE) {
 		header->gso_size = 0;
 		header->hdr_len = 0;
 	} else {
-		/* Segments need a checksum each, so a large frame comes with a partial one. */
-		if (header->gso_size == 0 || !(header->flags & VL_NET_NEEDS_CSUM))
+		if (header->gso_size == 0)
 			return false;
 		/* hdr_len is a hint (5.1.6.2); one that lies is replaced by what is surely header.
 		 */

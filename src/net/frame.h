@@ -64,6 +64,7 @@ enum {
 	NEED_UFO = 1 << 4,
 	NEED_USO = 1 << 5,
 };
+/* Its part for headers that ask for something. */
 bool frame_check_offloads(struct vl_frame *frame, uint32_t *need);
 static inline bool frame_check_header(struct vl_frame *frame, uint32_t *need)
 {
