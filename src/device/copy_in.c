@@ -12,13 +12,44 @@
 #define device_copy_in ISA_NAME(device_copy_in)
 #define device_flush ISA_NAME(device_flush)
 
+/* What a frame has to be to be delivered; read once a burst. */
+struct receiver {
+	const struct receive_filter *filter; /* NULL: everything is wanted */
+	uint32_t accepts;		     /* NEED_* */
+};
+
 /* Buffers that were taken for one frame. */
 struct plan {
 	const struct vl_frame *frame;
-	uint32_t span_first, span_count;
+	uint32_t first, count; /* pieces of memory in queue->spans; of plain chains: the chains */
 	uint16_t chains;
 	bool checksum; /* to be computed */
 };
+
+static inline struct receiver receiver_of(const struct vl_device *device)
+{
+	struct vl_device *shared = (struct vl_device *)device;
+
+	return (struct receiver){
+		.filter = atomic_load_explicit(&shared->filter, memory_order_acquire),
+		.accepts = atomic_load_explicit(&shared->accepts, memory_order_relaxed),
+	};
+}
+
+/* Whether a frame may be delivered, and whether that takes a checksum. */
+static inline enum vl_delivery
+judge(const struct receiver *receiver, const struct vl_frame *frame, bool *checksum)
+{
+	uint32_t missing = frame_needs(&frame->header) & ~receiver->accepts;
+
+	/* A sum can be filled in; a large frame's segments need one each. */
+	*checksum = missing == NEED_CSUM && frame->header.gso_type == VL_GSO_NONE;
+	if (missing != 0 && !*checksum)
+		return VL_NO_OFFLOAD;
+	if (receiver->filter != NULL && !filter_wants(receiver->filter, frame))
+		return VL_FILTERED;
+	return VL_DELIVERED;
+}
 
 /* Take what buffers a frame needs. 1: done; 0: there are not enough now; -1: *result says why. */
 static inline int take_buffers(
@@ -35,7 +66,7 @@ static inline int take_buffers(
 	uint64_t have = 0;
 	uint32_t used = *span_used;
 
-	plan->span_first = used;
+	plan->first = used;
 	plan->chains = 0;
 	while (have < need) {
 		struct ring_chain chain;
@@ -73,7 +104,7 @@ static inline int take_buffers(
 			return -1;
 		}
 	}
-	plan->span_count = used - *span_used;
+	plan->count = used - *span_used;
 	*span_used = used;
 	return 1;
 }
@@ -106,10 +137,11 @@ static void copy_with_sum(struct span_cursor *to, const struct vl_frame *frame, 
 	}
 }
 
-static inline void copy_frame(const struct queue *queue, const struct plan *plan)
+/* Copy a frame over its pieces of memory. */
+static void copy_frame(const struct queue *queue, const struct plan *plan)
 {
 	const struct vl_frame *frame = plan->frame;
-	struct span_cursor to = {queue->spans + plan->span_first, plan->span_count};
+	struct span_cursor to = {queue->spans + plan->first, plan->count};
 	struct vl_net_header header = frame->header;
 
 	header.num_buffers = plan->chains;
@@ -129,71 +161,103 @@ static inline void copy_frame(const struct queue *queue, const struct plan *plan
 		spans_put(&to, frame->tail[i].iov_base, frame->tail[i].iov_len);
 }
 
-static inline bool
-accept_frame(const struct vl_device *device, struct plan *plan, enum vl_delivery *result)
-{
-	const struct receive_filter *filter =
-		atomic_load_explicit(&((struct vl_device *)device)->filter, memory_order_acquire);
-	uint32_t accepts =
-		atomic_load_explicit(&((struct vl_device *)device)->accepts, memory_order_relaxed);
-	uint32_t missing = 0;
+/* ---- into plain buffers ---- */
 
-	if ((plan->frame->header.flags | plan->frame->header.gso_type) != 0)
-		missing = frame_needs(&plan->frame->header) & ~accepts;
+enum {
+	LARGE_FRAME = 1024, /* bytes, from which on one may well take several buffers */
+};
 
-	/* A sum can be filled in; a large frame's segments need one each. */
-	plan->checksum = missing == NEED_CSUM && plan->frame->header.gso_type == VL_GSO_NONE;
-	if (missing != 0 && !plan->checksum) {
-		*result = VL_NO_OFFLOAD;
-		return false;
-	}
-	if (filter != NULL && !filter_wants(filter, plan->frame)) {
-		*result = VL_FILTERED;
-		return false;
-	}
-	*result = VL_DELIVERED;
-	return true;
-}
-
-/* ---- plain frames into plain buffers ---- */
-
-/* Whether a frame goes as it is: nothing is asked of the driver, nothing has to be computed. */
-static inline bool is_plain(const struct vl_frame *frame)
-{
-	return (frame->header.flags | frame->header.gso_type) == 0 && frame->tail_count <= 1
-	       && frame->head_size <= VL_HEAD_MAX;
-}
-
-/* The first frames of a burst, with buffers taken for them: `to`'s i-th is large enough. */
-ALWAYS_INLINE void put_plain(
-	const struct vl_frame *const *frames,
-	const struct ring_plain *to,
-	uint32_t count,
-	const size_t header_size
+/* How many of the buffers from `first` on a frame needs; 0: these do not do. */
+ALWAYS_INLINE uint32_t buffers_needed(
+	const struct queue *queue,
+	const struct vl_frame *frame,
+	const struct ring_plain *buffers,
+	uint32_t first,
+	uint32_t taken,
+	const uint32_t header_size
 )
 {
-	for (uint32_t i = 0; i < count; i++) {
-		const struct vl_frame *frame = frames[i];
-		uint8_t *data = to->at[i].data;
+	uint32_t count = 1;
 
-		header_put_plain(to->at[i].header, header_size);
-		bytes_copy_head(data, frame->head, frame->head_size);
-		if (frame->tail_count > 0)
-			bytes_copy(
-				data + frame->head_size,
-				frame->tail->iov_base,
-				frame->size - frame->head_size
-			);
+	if (first == taken)
+		return 0;
+	if (frame->size <= buffers->size[first])
+		return 1;
+	if (!queue->mergeable)
+		return 0;
+	for (uint32_t left = frame->size - buffers->size[first]; left > 0; count++) {
+		if (first + count == taken)
+			return 0;
+		/* Only the first has a header in front (5.1.6.4). */
+		uint32_t room = buffers->size[first + count] + header_size;
+
+		left -= room < left ? room : left;
 	}
+	return count;
+}
+
+/* Note what is going to be written to each of a frame's buffers. */
+ALWAYS_INLINE void note_written(
+	struct ring *ring,
+	uint32_t held,
+	const struct plan *plan,
+	const struct ring_plain *buffers,
+	const uint32_t header_size
+)
+{
+	uint64_t left = (uint64_t)plan->frame->size + header_size;
+
+	for (uint32_t i = 0; i < plan->count; i++) {
+		uint32_t room = buffers->size[plan->first + i] + header_size;
+		uint32_t piece = room < left ? room : (uint32_t)left;
+
+		ring_held_at(ring, held + i)->written = piece;
+		left -= piece;
+	}
+}
+
+/* A frame into the one buffer that holds it. */
+ALWAYS_INLINE void
+put_whole(const struct vl_frame *frame, uint8_t *header, uint8_t *data, const size_t header_size)
+{
+	const struct iovec *tail = frame->tail;
+
+	header_put(header, &frame->header, header_size);
+	bytes_copy_head(data, frame->head, frame->head_size);
+	data += frame->head_size;
+	for (uint32_t i = 0; i < frame->tail_count; i++) {
+		bytes_copy(data, tail[i].iov_base, tail[i].iov_len);
+		data += tail[i].iov_len;
+	}
+}
+
+/* Any other: with several buffers, or a sum to be computed. */
+static void put_spread(
+	const struct queue *queue,
+	const struct plan *plan,
+	const struct ring_plain *buffers,
+	uint32_t header_size
+)
+{
+	struct plan spread = *plan;
+	struct iovec *span = queue->spans;
+
+	for (uint32_t i = plan->first; i < plan->first + plan->count; i++) {
+		*span++ = (struct iovec){buffers->at[i].header, header_size};
+		*span++ = (struct iovec){buffers->at[i].data, buffers->size[i]};
+	}
+	spread.first = 0;
+	spread.count = 2 * plan->count;
+	copy_frame(queue, &spread);
 }
 
 /*
- * The first frames of a burst, as far as they and the buffers for them are plain; the rest is for
+ * The first frames of a burst, as far as the buffers for them are plain and there; the rest is for
  * copy_any(). First all buffers are taken, then all is copied: parsing of the ring does not wait
- * for payload. Returns how many frames were delivered.
+ * for payload. Returns how many frames were dealt with.
  */
 ALWAYS_INLINE unsigned copy_plain(
-	const struct vl_device *device,
+	const struct receiver *receiver,
 	struct queue *queue,
 	const struct vl_frame *const *frames,
 	unsigned count,
@@ -204,29 +268,55 @@ ALWAYS_INLINE unsigned copy_plain(
 {
 	struct ring *ring = &queue->ring;
 	struct ring_plain buffers;
-	uint32_t held = ring->held_count, n = 0;
+	struct plan plans[VL_BURST_MAX];
+	uint32_t held = ring->held_count, used = 0;
+	unsigned done = 0, planned = 0;
+	bool many = queue->mergeable && frames[0]->size >= LARGE_FRAME;
+	uint32_t taken = ring_take_plain(
+		ring, packed, true, header_size, &buffers, many ? RING_BURST_MAX : count
+	);
 
-	if (atomic_load_explicit(&((struct vl_device *)device)->filter, memory_order_relaxed)
-	    != NULL)
-		return 0;
-	uint32_t taken = ring_take_plain(ring, packed, true, header_size, &buffers, count);
-	for (; n < taken && is_plain(frames[n]) && frames[n]->size <= buffers.size[n]; n++) {
-		ring_held_at(ring, held + n)->written = header_size + frames[n]->size;
-		__builtin_prefetch(buffers.at[n].header, 1);
-		__builtin_prefetch(buffers.at[n].data, 1);
-		results[n] = VL_DELIVERED;
+	for (; done < count; done++) {
+		struct plan *plan = &plans[planned];
+
+		plan->frame = frames[done];
+		results[done] = judge(receiver, plan->frame, &plan->checksum);
+		if (results[done] != VL_DELIVERED)
+			continue;
+		plan->first = used;
+		plan->count =
+			buffers_needed(queue, plan->frame, &buffers, used, taken, header_size);
+		if (plan->count == 0)
+			break;
+		plan->chains = (uint16_t)plan->count;
+		note_written(ring, held + used, plan, &buffers, header_size);
+		__builtin_prefetch(buffers.at[used].header, 1);
+		__builtin_prefetch(buffers.at[used].data, 1);
+		used += plan->count;
+		planned++;
 	}
-	/* A frame that needs several buffers, or has none large enough, or more done to it. */
-	if (n < taken)
-		ring_untake(ring, packed, taken - n);
-	put_plain(frames, &buffers, n, header_size);
-	return n;
+	if (used < taken)
+		ring_untake(ring, packed, taken - used);
+	for (unsigned i = 0; i < planned; i++) {
+		const struct plan *plan = &plans[i];
+
+		if (plan->count == 1 && !plan->checksum)
+			put_whole(
+				plan->frame,
+				buffers.at[plan->first].header,
+				buffers.at[plan->first].data,
+				header_size
+			);
+		else
+			put_spread(queue, plan, &buffers, header_size);
+	}
+	return done;
 }
 
 /* ---- frames and buffers of any shape ---- */
 
-static inline unsigned copy_any(
-	const struct vl_device *device,
+static unsigned copy_any(
+	const struct receiver *receiver,
 	struct queue *queue,
 	const struct vl_frame *const *frames,
 	unsigned count,
@@ -242,7 +332,8 @@ static inline unsigned copy_any(
 		struct plan *plan = &plans[planned];
 
 		plan->frame = frames[done];
-		if (!accept_frame(device, plan, &results[done]))
+		results[done] = judge(receiver, plan->frame, &plan->checksum);
+		if (results[done] != VL_DELIVERED)
 			continue;
 		int got = take_buffers(queue, plan, &span_used, packed, &results[done]);
 		if (got == 0)
@@ -254,7 +345,7 @@ static inline unsigned copy_any(
 		}
 		if (got < 0)
 			continue;
-		const uint8_t *to = queue->spans[plan->span_first].iov_base;
+		const uint8_t *to = queue->spans[plan->first].iov_base;
 		__builtin_prefetch(to, 1);
 		__builtin_prefetch(to + 64, 1);
 		planned++;
@@ -273,13 +364,34 @@ ALWAYS_INLINE unsigned copy_burst(
 	const bool packed
 )
 {
-	unsigned done = queue->header_size == 12
-				? copy_plain(device, queue, frames, count, results, packed, 12)
-				: copy_plain(device, queue, frames, count, results, packed, 10);
+	const struct receiver receiver = receiver_of(device);
+	unsigned done = 0, n;
 
+	/* Several times if large frames take more buffers than are taken at once. */
+	do {
+		n = queue->header_size == 12 ? copy_plain(
+			    &receiver,
+			    queue,
+			    frames + done,
+			    count - done,
+			    results + done,
+			    packed,
+			    12
+		    )
+					     : copy_plain(
+						     &receiver,
+						     queue,
+						     frames + done,
+						     count - done,
+						     results + done,
+						     packed,
+						     10
+					     );
+		done += n;
+	} while (n > 0 && done < count);
 	if (done < count)
 		done += copy_any(
-			device, queue, frames + done, count - done, results + done, packed
+			&receiver, queue, frames + done, count - done, results + done, packed
 		);
 	return done;
 }

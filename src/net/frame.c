@@ -89,7 +89,7 @@ uint32_t frame_flow_hash(const struct vl_frame *frame)
 	return (uint32_t)hash;
 }
 
-uint32_t frame_needs(const struct vl_net_header *header)
+uint32_t frame_needs_gso(const struct vl_net_header *header)
 {
 	uint32_t need = header->flags & VL_NET_NEEDS_CSUM ? NEED_CSUM : 0;
 

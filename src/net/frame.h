@@ -80,7 +80,13 @@ static inline bool frame_check_header(struct vl_frame *frame, uint32_t *need)
 }
 
 /* The receiver's side of `need`, from the header of a frame that was checked. */
-uint32_t frame_needs(const struct vl_net_header *header);
+uint32_t frame_needs_gso(const struct vl_net_header *header);
+static inline uint32_t frame_needs(const struct vl_net_header *header)
+{
+	if (header->gso_type != VL_GSO_NONE)
+		return frame_needs_gso(header);
+	return header->flags & VL_NET_NEEDS_CSUM ? NEED_CSUM : 0;
+}
 
 /* The Internet checksum (RFC 1071) over a checked frame from csum_start to its end, as it is to
  * be stored at csum_start + csum_offset, big endian. */

@@ -6,6 +6,12 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#if defined(__AVX512BW__)
+#include <immintrin.h>
+#endif
+
+#include "virtlane/frame.h"
+
 /* A place in a list of pieces. */
 struct span_cursor {
 	struct iovec *span; /* the piece it is in; its base and length move on with the cursor */
@@ -23,26 +29,54 @@ static inline void spans_advance(struct span_cursor *cursor, size_t size)
 }
 
 /*
- * memcpy() for what comes at a frame's head: up to 64 bytes, most often just that. Two overlapping
- * pieces cover any size between the one and the double of them.
+ * memcpy() of fewer than 64 bytes, without a branch a size where the processor can mask bytes. Else
+ * two overlapping pieces cover any size between the one and the double of them.
  */
-static inline void bytes_copy_head(void *to, const void *from, size_t size)
+static inline void bytes_copy_short(void *to, const void *from, size_t size)
 {
+#if defined(__AVX512BW__)
+	__mmask64 mask = _bzhi_u64(UINT64_MAX, (unsigned)size);
+
+	_mm512_mask_storeu_epi8(to, mask, _mm512_maskz_loadu_epi8(mask, from));
+#else
 	uint8_t *out = to;
 	const uint8_t *in = from;
 
-	if (size == 64) {
-		memcpy(out, in, 64);
-	} else if (size >= 32 && size < 64) {
-		uint8_t first[32], last[32];
+#define BYTES_COPY_TWICE(piece)                            \
+	do {                                               \
+		uint8_t first[piece], last[piece];         \
+                                                           \
+		memcpy(first, in, piece);                  \
+		memcpy(last, in + size - (piece), piece);  \
+		memcpy(out, first, piece);                 \
+		memcpy(out + size - (piece), last, piece); \
+	} while (0)
 
-		memcpy(first, in, 32);
-		memcpy(last, in + size - 32, 32);
-		memcpy(out, first, 32);
-		memcpy(out + size - 32, last, 32);
-	} else {
-		memcpy(out, in, size);
-	}
+	if (size >= 32)
+		BYTES_COPY_TWICE(32);
+	else if (size >= 16)
+		BYTES_COPY_TWICE(16);
+	else if (size >= 8)
+		BYTES_COPY_TWICE(8);
+	else if (size >= 4)
+		BYTES_COPY_TWICE(4);
+	else if (size >= 2)
+		BYTES_COPY_TWICE(2);
+	else if (size == 1)
+		*out = *in;
+#undef BYTES_COPY_TWICE
+#endif
+}
+
+/* memcpy() for what comes at a frame's head: up to 64 bytes, most often just that. */
+static inline void bytes_copy_head(void *to, const void *from, size_t size)
+{
+	if (size == 64)
+		memcpy(to, from, 64);
+	else if (size < 64)
+		bytes_copy_short(to, from, size);
+	else
+		memcpy(to, from, size);
 }
 
 /* memcpy() for the rest of a frame; inline for what is shorter than the call is dear. */
@@ -52,7 +86,11 @@ static inline void bytes_copy(void *to, const void *from, size_t size)
 	const uint8_t *in = from;
 	size_t done = 0;
 
-	if (size < 64 || size > 512) {
+	if (size < 64) {
+		bytes_copy_short(to, from, size);
+		return;
+	}
+	if (size > 512) {
 		memcpy(out, in, size);
 		return;
 	}
@@ -61,17 +99,17 @@ static inline void bytes_copy(void *to, const void *from, size_t size)
 	memcpy(out + size - 64, in + size - 64, 64);
 }
 
-/* The virtio-net header, of 12 or 10 bytes, of a frame in one buffer that asks for nothing. Written
- * only if another stands there: a line that the driver reads and nobody writes stays in both
- * caches. */
-static inline void header_put_plain(void *to, size_t size)
+/* The virtio-net header, of 12 or 10 bytes, of a frame in one buffer. Written only if another
+ * stands there: a line that the driver reads and nobody writes stays in both caches. */
+static inline void header_put(void *to, const struct vl_net_header *header, size_t size)
 {
-	const uint64_t low = 0;
-	const uint32_t high = size == 12 ? 1 << 16 : 0; /* num_buffers */
 	const size_t high_size = size == 12 ? 4 : 2;
-	uint64_t low_there;
-	uint32_t high_there = 0;
+	uint64_t low, low_there;
+	uint32_t high = header->csum_offset, high_there = 0;
 
+	if (size == 12)
+		high |= UINT32_C(1) << 16; /* num_buffers */
+	memcpy(&low, header, sizeof(low));
 	memcpy(&low_there, to, sizeof(low_there));
 	memcpy(&high_there, (const uint8_t *)to + 8, high_size);
 	if (low == low_there && high == high_there)

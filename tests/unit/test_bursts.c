@@ -282,12 +282,119 @@ static void bursts_of_all_lengths_go_around_the_ring(void **state)
 	front_close(&front);
 }
 
+/* ---- mergeable buffers and offloads: what a stock guest negotiates ---- */
+
+enum {
+	MIXED_COUNT = 24, /* frames of a burst */
+	MIXED_MAX = 5000, /* bytes of one */
+};
+
+struct mixed {
+	struct built_frame built[MIXED_COUNT];
+	uint8_t bytes[MIXED_COUNT][MIXED_MAX];
+};
+
+/* A frame of any size in any number of pieces; some ask for a checksum, some for segmentation. */
+static void build_mixed(struct mixed *mixed, unsigned n, struct random *random)
+{
+	struct built_frame *built = &mixed->built[n];
+	struct cuts cuts = {.count = random_below(random, 4)};
+	bool large = random_below(random, 4) == 0;
+	uint32_t size = 60 + random_below(random, large ? MIXED_MAX - 60 : 100);
+
+	for (unsigned i = 0; i < cuts.count; i++)
+		cuts.sizes[i] = 1 + random_below(random, 40);
+	pattern_fill(mixed->bytes[n], size, random_next(random));
+	frame_build(built, mixed->bytes[n], size, VL_HEAD_MAX, &cuts);
+	if (random_below(random, 2) == 0)
+		built->frame.header = (struct vl_net_header){
+			.flags = VL_NET_NEEDS_CSUM,
+			.csum_start = 34,
+			.csum_offset = 6,
+		};
+	if (random_below(random, 8) == 0) {
+		built->frame.header.gso_type = VL_GSO_TCPV4;
+		built->frame.header.gso_size = 1000;
+		built->frame.header.flags = VL_NET_NEEDS_CSUM;
+	}
+}
+
+static void check_mixed(struct front *front, const struct built_frame *built, bool sums)
+{
+	static uint8_t got[MIXED_MAX], wanted[MIXED_MAX];
+	uint32_t size = built->frame.size;
+	struct vl_net_header header;
+
+	frame_flatten(&built->frame, wanted);
+	if (sums && built->frame.header.flags != 0) {
+		uint16_t sum = traffic_checksum(wanted + 34, size - 34);
+
+		wanted[40] = (uint8_t)(sum >> 8);
+		wanted[41] = (uint8_t)sum;
+	}
+	assert_int_equal(traffic_receive(front, RX, &header, got, sizeof(got)), size);
+	assert_int_equal(header.flags, sums ? 0 : built->frame.header.flags);
+	assert_int_equal(header.csum_offset, sums ? 0 : built->frame.header.csum_offset);
+	assert_memory_equal(got, wanted, size);
+}
+
+/* One burst, into few or many buffers; as many frames as these hold arrive, in their order. */
+static void mix_burst(struct front *front, struct random *random, bool sums)
+{
+	static struct mixed mixed;
+	const struct vl_frame *frames[MIXED_COUNT];
+	enum vl_delivery results[MIXED_COUNT];
+	unsigned done;
+
+	for (unsigned i = random_below(random, RING_SIZE); i > 0; i--)
+		traffic_post(front, RX, 1, 100 + random_below(random, 700), NULL, GUEST_CHAINED);
+	for (unsigned i = 0; i < MIXED_COUNT; i++) {
+		build_mixed(&mixed, i, random);
+		frames[i] = &mixed.built[i].frame;
+	}
+	done = vl_device_copy_in(front->device, 0, frames, MIXED_COUNT, results);
+	vl_device_flush(front->device, 0);
+	for (unsigned i = 0; i < done; i++) {
+		if (frames[i]->header.gso_type != VL_GSO_NONE) {
+			assert_int_equal(results[i], VL_NO_OFFLOAD);
+			continue;
+		}
+		assert_int_equal(results[i], VL_DELIVERED);
+		check_mixed(front, &mixed.built[i], sums);
+	}
+}
+
+static void mix_all(const struct variant *variant, uint64_t features, bool sums)
+{
+	struct random random = {77};
+
+	for (unsigned round = 0; round < 100; round++) {
+		struct front_options options = {
+			.ring_size = RING_SIZE,
+			.features = variant_features(variant) | BIT(VL_F_MRG_RXBUF) | features,
+		};
+		struct front front;
+
+		front_open(&front, &options);
+		mix_burst(&front, &random, sums);
+		assert_null(front_queue(&front, RX).broken);
+		front_close(&front);
+	}
+}
+
+static void bursts_of_all_kinds_of_frames_fill_mergeable_buffers(void **state)
+{
+	mix_all(*state, BIT(VL_F_EVENT_IDX) | BIT(VL_F_GUEST_CSUM), false);
+	mix_all(*state, BIT(VL_F_EVENT_IDX), true);
+}
+
 static const struct variant_test burst_tests[] = {
 	VARIANT_TEST(an_attack_at_any_place_of_a_burst_is_seen),
 	VARIANT_TEST(a_buffer_at_the_border_of_a_region_is_judged_to_the_byte),
 	VARIANT_TEST(a_chain_of_another_shape_may_stand_at_any_place),
 	VARIANT_TEST(a_small_buffer_may_stand_at_any_place),
 	VARIANT_TEST(bursts_of_all_lengths_go_around_the_ring),
+	VARIANT_TEST(bursts_of_all_kinds_of_frames_fill_mergeable_buffers),
 };
 
 int main(void)
