@@ -32,6 +32,11 @@ static void print_state(const json_t *port)
 	print_field("state", state);
 	print_field("why", json_text(port, "reason"));
 	print_field("peer", json_text(port, "peer"));
+	if (json_is_false(json_object_get(port, "cross_connected")))
+		print_field(
+			"cross-connect",
+			"incomplete: the other port is missing, or does not name this one"
+		);
 	print_field("last message", json_text(port, "last_message"));
 	print_field("last error", json_text(port, "last_error"));
 }

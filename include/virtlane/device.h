@@ -123,7 +123,7 @@ void vl_device_queue_status(
 
 /*
  * Borrow frames the driver sent on a pair: up to `max` (at most VL_BURST_MAX), oldest first. They
- * stay valid until they are given back; all have to be given back before the next borrow. A frame
+ * stay valid until they are given back; all have to be given back, or put off, before the next borrow. A frame
  * without room for the virtio-net header, or nothing behind it, comes with size 0.
  * A queue the driver has disabled gives none: its frames are discarded and counted (see
  * vl_device_discarded()). -EPROTO: the queue broke the rules and is stopped until the next
@@ -134,6 +134,9 @@ int vl_device_borrow(
 );
 /* Give the oldest `count` borrowed frames back, and notify the driver if it wishes. */
 void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count);
+/* Leave the newest `count` borrowed frames where they are, before the others are given back: the next
+ * borrow begins with them. For who cannot pass them on now. */
+void vl_device_put_off(struct vl_device *device, unsigned pair, unsigned count);
 /* Frames and bytes that were discarded on disabled queues so far. */
 void vl_device_discarded(
 	const struct vl_device *device, unsigned pair, uint64_t *frames, uint64_t *bytes

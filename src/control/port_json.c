@@ -179,6 +179,10 @@ json_t *port_status_json(const struct port_settings *settings, const struct port
 	);
 
 	json_object_update_new(object, details);
+	if (settings->policy.cross_connect[0] != '\0')
+		json_object_set_new(
+			object, "cross_connected", json_boolean(status->cross_connected)
+		);
 	json_object_update_new(object, port_counters_json(NULL, &status->counters));
 	return object;
 }

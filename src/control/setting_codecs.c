@@ -230,6 +230,18 @@ parse_file_name(const struct setting *setting, const char *text, void *field, st
 
 const struct setting_codec codec_file_name = {SETTING_TEXT, parse_file_name, format_text};
 
+static int
+parse_port_name(const struct setting *setting, const char *text, void *field, struct error *error)
+{
+	if (is_none(setting, text)) {
+		*(char *)field = '\0';
+		return 0;
+	}
+	return port_name_parse(text, field, error);
+}
+
+const struct setting_codec codec_port_name = {SETTING_TEXT, parse_port_name, format_text};
+
 /* What the kernel takes as an interface's name; '%' would make it a pattern. */
 static int
 parse_interface(const struct setting *setting, const char *text, void *field, struct error *error)

@@ -154,6 +154,19 @@ const struct setting port_setting_table[] = {
 		.help = "Ports of the same group do not talk to each other.",
 	},
 	{
+		.name = "cross-connect",
+		.codec = &codec_port_name,
+		.argument = "PORT",
+		.preset = "none",
+		.can_be_none = true,
+		.live = true,
+		BOTH_KINDS,
+		PORT_FIELD(policy.cross_connect),
+		.help = "The one port that frames go to and come from, as if by a wire; both name "
+			"each other. Addresses are not looked up, and a receiver without buffers "
+			"makes the sender wait.",
+	},
+	{
 		.name = "storm-limit",
 		.codec = &codec_number,
 		.argument = "FRAMES",

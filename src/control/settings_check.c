@@ -95,6 +95,10 @@ static int check_policy(const struct port_settings *settings, struct error *erro
 		return error_set(
 			error, -EINVAL, "mac-lock=yes needs the port's addresses; add mac=ADDRESS"
 		);
+	if (strcmp(policy->cross_connect, settings->name) == 0)
+		return error_set(
+			error, -EINVAL, "cross-connect names the port itself; name the other one"
+		);
 	if (policy->max_frame < (uint32_t)settings->mtu + ETHERNET_HEADER_SIZE)
 		return error_set(
 			error,

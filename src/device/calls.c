@@ -21,6 +21,17 @@ void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count
 	device->ops->give_back(device, pair, count);
 }
 
+void vl_device_put_off(struct vl_device *device, unsigned pair, unsigned count)
+{
+	struct queue *queue = device_data_queue(device, pair, false);
+
+	if (queue == NULL)
+		return;
+	if (count > queue->ring.held_count)
+		count = queue->ring.held_count;
+	ring_untake(&queue->ring, queue->ring.packed, count);
+}
+
 unsigned vl_device_copy_in(
 	struct vl_device *device,
 	unsigned pair,

@@ -53,7 +53,8 @@ struct port_ops {
 	/* Frames that came from the port, at most `max`; to be given back before the next call.
 	 * -EPROTO: the peer broke its queue, there will be no more. */
 	int (*borrow)(struct port *port, unsigned queue, struct vl_frame *frames, unsigned max);
-	void (*give_back)(struct port *port, unsigned queue, unsigned count);
+	/* The oldest `done` of them are done with, the others, `put_off`, come again next time. */
+	void (*give_back)(struct port *port, unsigned queue, unsigned done, unsigned put_off);
 	/* Copy frames to the port. Returns how many were dealt with, results[i] being DELIVERED or
 	 * a drop reason; fewer than `count` means no free buffers now. */
 	unsigned (*copy_in
@@ -99,6 +100,7 @@ struct port {
 
 	/* shared */
 	_Atomic(struct port_policy *) policy; /* replaced whole */
+	_Atomic(struct port *) partner;	      /* cross-connected to; NULL: none, or not complete */
 	_Atomic uint64_t announce;	      /* MAC (low 48 bits) to announce; 0: none */
 	struct port_storm storm;
 	/* Where a worker that polls the queue has it in its set: a hint, the worker's own. */

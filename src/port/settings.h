@@ -42,7 +42,8 @@ struct port_policy {
 	uint16_t vlan;			     /* access or native VLAN; 0: none */
 	bool trunk;			     /* tagged frames pass, if their bit is set below */
 	uint16_t isolate;		     /* ports of one group do not talk; 0: no group */
-	uint32_t storm_limit;		     /* flooded frames a second that may enter; 0: any */
+	char cross_connect[PORT_NAME_SIZE]; /* the one port it exchanges frames with; empty: none */
+	uint32_t storm_limit;		    /* flooded frames a second that may enter; 0: any */
 	uint64_t trunk_vlans[VLAN_COUNT / 64];
 };
 

@@ -61,6 +61,7 @@ struct port_status {
 	unsigned memory_regions;
 	uint64_t memory_size; /* bytes */
 	char peer[64];	      /* "pid 123 uid 0", empty if nobody */
+	bool cross_connected; /* the port that its cross-connect names exists and names it */
 	struct port_counters counters;
 	unsigned queue_count;
 	struct port_queue_status queues[2 * PORT_QUEUES_MAX + 1];

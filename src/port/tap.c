@@ -41,6 +41,8 @@ struct tap_queue {
 	atomic_int fd; /* -1: not open */
 	uint8_t *slots;
 	struct iovec tails[VL_BURST_MAX];
+	uint32_t sizes[VL_BURST_MAX]; /* bytes in each slot */
+	unsigned first, count;	      /* slots with frames that were not given back yet */
 };
 
 struct port_tap {
@@ -73,6 +75,20 @@ static void slot_to_frame(uint8_t *slot, size_t size, struct iovec *tail, struct
 	frame->tail_count = tail->iov_len > 0 ? 1 : 0;
 }
 
+static unsigned read_slots(struct tap_queue *tap, int fd, unsigned max)
+{
+	unsigned n = 0;
+
+	while (n < max) {
+		ssize_t size = read(fd, tap->slots + (size_t)n * SLOT_SIZE, SLOT_SIZE);
+
+		if (size < HEADER_SIZE)
+			break;
+		tap->sizes[n++] = (uint32_t)size;
+	}
+	return n;
+}
+
 static int tap_borrow(struct port *port, unsigned queue, struct vl_frame *frames, unsigned max)
 {
 	struct tap_queue *tap = &tap_of(port)->queues[queue];
@@ -81,21 +97,29 @@ static int tap_borrow(struct port *port, unsigned queue, struct vl_frame *frames
 
 	if (max > VL_BURST_MAX)
 		max = VL_BURST_MAX;
-	while (n < max) {
-		uint8_t *slot = tap->slots + (size_t)n * SLOT_SIZE;
-		ssize_t size = read(fd, slot, SLOT_SIZE);
+	if (tap->count == 0) {
+		tap->first = 0;
+		tap->count = read_slots(tap, fd, max);
+	}
+	for (; n < max && n < tap->count; n++) {
+		unsigned slot = tap->first + n;
 
-		if (size < HEADER_SIZE)
-			break;
-		slot_to_frame(slot, (size_t)size, &tap->tails[n], &frames[n]);
-		n++;
+		slot_to_frame(
+			tap->slots + (size_t)slot * SLOT_SIZE,
+			tap->sizes[slot],
+			&tap->tails[slot],
+			&frames[n]
+		);
 	}
 	return (int)n;
 }
 
-static void tap_give_back(struct port *, unsigned, unsigned)
+static void tap_give_back(struct port *port, unsigned queue, unsigned done, unsigned put_off)
 {
-	/* The slots are ours. */
+	struct tap_queue *tap = &tap_of(port)->queues[queue];
+
+	tap->first += done;
+	tap->count = put_off;
 }
 
 /* One frame to the kernel: DELIVERED, a drop reason, or -EAGAIN. */
@@ -153,8 +177,10 @@ static unsigned tap_tx_queues(const struct port *port)
 		       : port->settings.queues;
 }
 
-static enum port_sleep tap_sleep(struct port *, unsigned)
+static enum port_sleep tap_sleep(struct port *port, unsigned queue)
 {
+	if (tap_of(port)->queues[queue].count > 0)
+		return PORT_AWAKE;
 	/* The descriptor stays readable while there are frames, so a sleep would end at once. */
 	return PORT_ASLEEP;
 }

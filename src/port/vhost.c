@@ -51,9 +51,13 @@ static int vhost_borrow(struct port *port, unsigned queue, struct vl_frame *fram
 	return vl_device_borrow(vhost_of(port)->device, queue, frames, max);
 }
 
-static void vhost_give_back(struct port *port, unsigned queue, unsigned count)
+static void vhost_give_back(struct port *port, unsigned queue, unsigned done, unsigned put_off)
 {
-	vl_device_give_back(vhost_of(port)->device, queue, count);
+	struct vl_device *device = vhost_of(port)->device;
+
+	if (put_off > 0)
+		vl_device_put_off(device, queue, put_off);
+	vl_device_give_back(device, queue, done);
 }
 
 static unsigned vhost_copy_in(

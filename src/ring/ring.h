@@ -158,18 +158,9 @@ ALWAYS_INLINE uint32_t ring_take_plain(
 	uint32_t max
 );
 
-/* Undo the last `count` takes of plain chains. */
-static inline void ring_untake(struct ring *ring, const bool packed, uint32_t count)
-{
-	ring->held_count -= count;
-	if (packed && count > ring->next) {
-		ring->next = (uint16_t)(ring->next + ring->size - count);
-		ring->next_wrap = !ring->next_wrap;
-	} else {
-		ring->next = (uint16_t)(ring->next - count);
-	}
-}
-/* Undo the last takes: back to a position and count remembered before them. */
+/* Undo the last `count` takes: the chains are taken again by the next ones. */
+static inline void ring_untake(struct ring *ring, const bool packed, uint32_t count);
+/* The same: back to a position and count remembered before them. */
 struct ring_mark {
 	uint16_t next;
 	bool next_wrap;
@@ -216,6 +207,24 @@ static inline void ring_hold(struct ring *ring, uint16_t id, uint16_t count)
 {
 	*ring_held_at(ring, ring->held_count) = (struct ring_held){.id = id, .count = count};
 	ring->held_count++;
+}
+
+static inline void ring_untake(struct ring *ring, const bool packed, uint32_t count)
+{
+	uint32_t back = count;
+
+	if (packed) {
+		back = 0;
+		for (uint32_t i = 1; i <= count; i++)
+			back += ring_held_at(ring, ring->held_count - i)->count;
+	}
+	ring->held_count -= count;
+	if (packed && back > ring->next) {
+		ring->next = (uint16_t)(ring->next + ring->size - back);
+		ring->next_wrap = !ring->next_wrap;
+	} else {
+		ring->next = (uint16_t)(ring->next - back);
+	}
 }
 
 static inline void ring_drop_held(struct ring *ring, uint32_t count)

@@ -7,6 +7,9 @@
  * Order. Frames of a flow keep their order: a group holds the frames of one destination in the
  * order they came, and a frame that has to be flooded waits until all before it are delivered.
  *
+ * A cross-connected port is a wire: what is fit to enter goes to its partner, as far as that has
+ * buffers, and what is left waits in the sender's queue.
+ *
  * Decisions use the head of a frame, which was fetched once; the same bytes are then sent. The
  * policy of a port is loaded once a burst, so all frames of a burst are judged alike.
  */
@@ -25,6 +28,20 @@ enum {
 static void drop(struct worker *worker, unsigned port, enum drop_reason reason, uint64_t frames)
 {
 	count(&worker->counters[port].drops[reason], frames);
+}
+
+static void
+count_received(struct worker *worker, const struct port *source, unsigned frames, uint64_t bytes)
+{
+	struct counters *counters = &worker->counters[source->id];
+
+	count(&counters->rx_frames, frames);
+	count(&counters->rx_bytes, bytes);
+}
+
+static bool is_wired(const struct port_policy *policy)
+{
+	return policy->cross_connect[0] != '\0';
 }
 
 /* ---- admission ---- */
@@ -227,6 +244,30 @@ static void look_up(struct worker *worker, unsigned source)
 
 /* ---- delivery ---- */
 
+static void count_results(
+	struct worker *worker,
+	const struct port *port,
+	struct vl_frame *const *frames,
+	const int *results,
+	unsigned n
+)
+{
+	struct counters *counters = &worker->counters[port->id];
+	unsigned sent = 0;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (results[i] == DELIVERED) {
+			sent++;
+			bytes += frames[i]->size;
+		} else {
+			count(&counters->drops[results[i]], 1);
+		}
+	}
+	count(&counters->tx_frames, sent);
+	count(&counters->tx_bytes, bytes);
+}
+
 /* Copy frames to one queue of a port. A flood does not wait for a receiver without buffers: there
  * may be many of them. */
 static void deliver_to_queue(
@@ -238,10 +279,8 @@ static void deliver_to_queue(
 	unsigned retries
 )
 {
-	struct counters *counters = &worker->counters[port->id];
 	bool shared = worker->sw->settings.worker_count > 1;
-	unsigned done = 0, sent = 0;
-	uint64_t bytes = 0;
+	unsigned done = 0;
 	int results[VL_BURST_MAX];
 
 	if (shared)
@@ -271,16 +310,7 @@ static void deliver_to_queue(
 	port->ops->flush(port, queue);
 	if (shared)
 		rte_spinlock_unlock(&port->tx_locks[queue]);
-	for (unsigned i = 0; i < done; i++) {
-		if (results[i] == DELIVERED) {
-			sent++;
-			bytes += frames[i]->size;
-		} else {
-			count(&counters->drops[results[i]], 1);
-		}
-	}
-	count(&counters->tx_frames, sent);
-	count(&counters->tx_bytes, bytes);
+	count_results(worker, port, frames, results, done);
 }
 
 /* Spread frames over the queues of a port, by flow. */
@@ -410,7 +440,7 @@ flood(struct worker *worker,
 		if (port == source || port->ops->tx_queues(port) == 0)
 			continue;
 		const struct port_policy *policy = policy_of(port);
-		if (may_leave(source_policy, policy, run->vlan) != DELIVERED)
+		if (is_wired(policy) || may_leave(source_policy, policy, run->vlan) != DELIVERED)
 			continue; /* not for this port at all */
 		int verdict = make_leave(policy, frame, run, &tagged);
 		if (verdict == DROP_VLAN)
@@ -455,11 +485,11 @@ static void group_run(
 		drop(worker, source->id, DROP_SAME_PORT, run->count);
 		return;
 	}
-	if (port == NULL) {
+	const struct port_policy *policy = port == NULL ? NULL : policy_of(port);
+	if (policy == NULL || is_wired(policy)) {
 		drop(worker, source->id, DROP_NO_DESTINATION, run->count);
 		return;
 	}
-	const struct port_policy *policy = policy_of(port);
 	int verdict = may_leave(source_policy, policy, run->vlan);
 	if (verdict != DELIVERED) {
 		drop(worker, port->id, (enum drop_reason)verdict, run->count);
@@ -478,16 +508,130 @@ static void group_run(
 	}
 }
 
-void forward_burst(struct worker *worker, struct port *source, unsigned n)
+/* ---- cross-connect ---- */
+
+/* As many frames as the partner has buffers for; returns how many were dealt with. */
+static unsigned deliver_to_partner(
+	struct worker *worker,
+	struct port *port,
+	unsigned queue,
+	struct vl_frame *const *frames,
+	unsigned n
+)
 {
-	struct counters *counters = &worker->counters[source->id];
-	const struct port_policy *policy = policy_of(source);
+	bool shared = worker->sw->settings.worker_count > 1;
+	int results[VL_BURST_MAX];
+
+	if (shared)
+		rte_spinlock_lock(&port->tx_locks[queue]);
+	unsigned done =
+		port->ops->copy_in(port, queue, (const struct vl_frame *const *)frames, n, results);
+	port->ops->flush(port, queue);
+	if (shared)
+		rte_spinlock_unlock(&port->tx_locks[queue]);
+	count_results(worker, port, frames, results, done);
+	return done;
+}
+
+/* Where the frames of a burst that goes over a wire end. */
+struct wired {
+	struct vl_frame *frames[VL_BURST_MAX]; /* that are fit for both ends */
+	uint8_t places[VL_BURST_MAX];	       /* of these in the burst */
+	unsigned fit;
+	struct {
+		uint32_t size; /* bytes, as it came */
+		int verdict;   /* DELIVERED: as the partner says */
+		unsigned port; /* that a drop is counted on */
+	} of[VL_BURST_MAX];
+};
+
+/* As begin_run(), but addresses that a bridge must not forward concern the two ends alone. */
+static int admit_wired(const struct port_policy *policy, struct vl_frame *frame, struct run *run)
+{
+	int verdict = check_frame(policy, frame);
+
+	if (verdict == DELIVERED)
+		verdict = begin_run(policy, frame, run);
+	return verdict == DROP_RESERVED ? DELIVERED : verdict;
+}
+
+static void judge_wired(
+	struct worker *worker,
+	const struct port *source,
+	const struct port_policy *source_policy,
+	struct port *port,
+	unsigned n,
+	struct wired *wired
+)
+{
+	wired->fit = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct vl_frame *frame = &worker->frames[i];
+		struct run run;
+
+		wired->of[i].size = frame->size;
+		wired->of[i].port = source->id;
+		int verdict = admit_wired(source_policy, frame, &run);
+		if (verdict == DELIVERED && port == NULL) {
+			verdict = DROP_NO_DESTINATION;
+		} else if (verdict == DELIVERED) {
+			const struct port_policy *policy = policy_of(port);
+
+			wired->of[i].port = port->id;
+			verdict = carries_vlan(policy, run.vlan)
+					  ? make_leave(policy, frame, &run, &run.tagged)
+					  : DROP_VLAN;
+		}
+		wired->of[i].verdict = verdict;
+		if (verdict == DELIVERED) {
+			wired->places[wired->fit] = (uint8_t)i;
+			wired->frames[wired->fit++] = frame;
+		}
+	}
+}
+
+static unsigned forward_wired(
+	struct worker *worker,
+	struct port *source,
+	const struct port_policy *policy,
+	unsigned queue,
+	unsigned n
+)
+{
+	struct port *port = atomic_load_explicit(&source->partner, memory_order_acquire);
+	unsigned queues = port == NULL ? 0 : port->ops->tx_queues(port);
+	unsigned sent = 0, done = n;
+	uint64_t bytes = 0;
+	struct wired wired;
+
+	judge_wired(worker, source, policy, port, n, &wired);
+	/* Queue by queue, so that each keeps its order. */
+	if (queues > 0 && wired.fit > 0)
+		sent = deliver_to_partner(worker, port, queue % queues, wired.frames, wired.fit);
+	else if (wired.fit > 0)
+		drop(worker, port->id, DROP_PORT_DOWN, wired.fit);
+	if (queues > 0 && sent < wired.fit)
+		done = wired.places[sent];
+	for (unsigned i = 0; i < done; i++) {
+		bytes += wired.of[i].size;
+		if (wired.of[i].verdict != DELIVERED)
+			drop(worker, wired.of[i].port, (enum drop_reason)wired.of[i].verdict, 1);
+	}
+	count_received(worker, source, done, bytes);
+	return done;
+}
+
+/* ---- a burst ---- */
+
+static unsigned forward_bridged(
+	struct worker *worker, struct port *source, const struct port_policy *policy, unsigned n
+)
+{
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < n; i++)
 		bytes += worker->frames[i].size;
-	count(&counters->rx_frames, n);
-	count(&counters->rx_bytes, bytes);
+	count_received(worker, source, n, bytes);
 	admit(worker, source->id, policy, n);
 	look_up(worker, source->id);
 	for (unsigned r = 0; r < worker->run_count; r++) {
@@ -502,4 +646,13 @@ void forward_burst(struct worker *worker, struct port *source, unsigned n)
 			flood(worker, source, policy, &worker->frames[run->first + i], run);
 	}
 	deliver_groups(worker);
+	return n;
+}
+
+unsigned forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n)
+{
+	const struct port_policy *policy = policy_of(source);
+
+	return is_wired(policy) ? forward_wired(worker, source, policy, queue, n)
+				: forward_bridged(worker, source, policy, n);
 }

@@ -368,6 +368,9 @@ static int fix_addresses(
 	struct error *error
 )
 {
+	/* Nobody looks for addresses behind a wire. */
+	if (policy->cross_connect[0] != '\0')
+		return 0;
 	/* Under which VLAN a trunk's frames will come is not known; those are learned. */
 	for (unsigned i = 0; policy->mac_lock && i < policy->mac_count; i++) {
 		const uint8_t *mac = policy->macs[i].bytes;
@@ -409,6 +412,8 @@ read_status(const struct switch_state *sw, const struct port *port, struct port_
 {
 	memset(out, 0, sizeof(*out));
 	port->ops->status(port, out);
+	out->cross_connected =
+		atomic_load_explicit(&((struct port *)port)->partner, memory_order_relaxed) != NULL;
 	for (unsigned i = 0; i < sw->settings.worker_count; i++)
 		add_counters(&sw->workers[i].counters[port->id], &out->counters);
 	/* Frames are taken from a vhost port's odd queues, one of each pair; a tap has one kind. */
@@ -427,6 +432,32 @@ static void clear_counters(struct switch_state *sw, unsigned id)
 		memset(&sw->workers[i].counters[id], 0, sizeof(struct counters));
 }
 
+/* Who is cross-connected to whom: those that name each other. For whoever changes a port's policy,
+ * or which ports there are; `leaving` (may be NULL) is about to be removed. */
+static void pair_ports(struct switch_state *sw, const struct port *leaving)
+{
+	for (unsigned i = 0; i < port_count(sw); i++) {
+		struct port *port = switch_port(sw, sw->order[i]);
+		const char *wanted = port->settings.policy.cross_connect;
+		struct port *partner = wanted[0] == '\0' ? NULL : find_port(sw, wanted);
+
+		if (partner != NULL
+		    && (port == leaving || partner == leaving
+			|| strcmp(partner->settings.policy.cross_connect, port->settings.name) != 0
+		    ))
+			partner = NULL;
+		if (atomic_exchange_explicit(&port->partner, partner, memory_order_acq_rel)
+		    == partner)
+			continue;
+		if (partner != NULL)
+			log_info(
+				LOG_PORT, "%s: cross-connected to %s", port->settings.name, wanted
+			);
+		else
+			log_info(LOG_PORT, "%s: no longer cross-connected", port->settings.name);
+	}
+}
+
 /* No frame can come from or go to the port any more when this returns. */
 static void remove_port(struct switch_state *sw, struct port *port)
 {
@@ -435,6 +466,7 @@ static void remove_port(struct switch_state *sw, struct port *port)
 
 	while (sw->order[place] != id)
 		place++;
+	pair_ports(sw, port);
 	unassign_queues(sw, port);
 	atomic_store_explicit(&sw->ports[id], NULL, memory_order_release);
 	memmove(&sw->order[place], &sw->order[place + 1], (n - place - 1) * sizeof(sw->order[0]));
@@ -462,6 +494,8 @@ static int publish_port(struct switch_state *sw, struct port *port, struct error
 	}
 	if (result < 0)
 		remove_port(sw, port);
+	else
+		pair_ports(sw, NULL);
 	return result;
 }
 
@@ -527,6 +561,7 @@ int switch_port_set_policy(
 	struct port_policy *old =
 		atomic_exchange_explicit(&port->policy, copy, memory_order_acq_rel);
 	port->settings.policy = *policy;
+	pair_ports(sw, NULL);
 	hook_synchronize(sw);
 	free(old);
 	return 0;

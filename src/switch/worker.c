@@ -23,7 +23,8 @@ enum {
 	 * gap. */
 	QUEUE_IDLE_MICROSECONDS = 1000,
 	EVENTS_MICROSECONDS = 20, /* between looks for notifications while there is work */
-	REST_ROUNDS = 16,	  /* for a queue whose poll is a system call and found nothing */
+	REST_ROUNDS = 16, /* for a queue whose poll is a system call and found nothing, or that
+			   * has to wait for its partner */
 	EVENTS_MAX = 64,
 	SILENT_MILLISECONDS = 1, /* between looks at queues that never kick */
 	WAKE_EVENT = UINT32_MAX,
@@ -130,6 +131,10 @@ static enum port_sleep put_to_sleep(struct poll_set *polls, unsigned n)
 	struct poll_entry *entry = &polls->entries[polls->awake[n]];
 	enum port_sleep answer = entry->port->ops->sleep(entry->port, entry->queue);
 
+	/* Nobody tells when its partner has buffers again. */
+	if (answer == PORT_AWAKE && entry->blocked)
+		answer = PORT_SILENT;
+
 	if (answer == PORT_ASLEEP) {
 		entry->awake = false;
 		polls->awake[n] = polls->awake[--polls->awake_count];
@@ -195,7 +200,7 @@ static void forward_announcement(struct worker *worker, struct port *port)
 	memcpy(head + 12, arp, sizeof(arp));
 	memcpy(head + 22, &mac, 6); /* sender */
 	memcpy(head + 32, &mac, 6); /* target */
-	forward_burst(worker, port, 1);
+	(void)forward_burst(worker, port, 0, 1);
 }
 
 static unsigned poll_queue(struct worker *worker, struct poll_entry *entry)
@@ -210,13 +215,17 @@ static unsigned poll_queue(struct worker *worker, struct poll_entry *entry)
 	}
 	int n = port->ops->borrow(port, entry->queue, worker->frames, VL_BURST_MAX);
 	if (n <= 0) {
+		entry->blocked = false;
 		if (port->poll_costs)
 			entry->rest = REST_ROUNDS;
 		return 0;
 	}
-	forward_burst(worker, port, (unsigned)n);
-	port->ops->give_back(port, entry->queue, (unsigned)n);
-	return (unsigned)n;
+	unsigned done = forward_burst(worker, port, entry->queue, (unsigned)n);
+	port->ops->give_back(port, entry->queue, done, (unsigned)n - done);
+	entry->blocked = done == 0;
+	if (entry->blocked)
+		entry->rest = REST_ROUNDS;
+	return done;
 }
 
 /* `now` is the time stamp counter. */

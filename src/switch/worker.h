@@ -40,6 +40,7 @@ struct poll_entry {
 	uint16_t queue;
 	/* the worker's */
 	bool awake;	     /* it is polled */
+	bool blocked;	     /* it had frames, but its partner has no buffers for them */
 	uint16_t rest;	     /* rounds to leave it alone */
 	uint64_t idle_since; /* time stamp counter */
 };
@@ -109,5 +110,6 @@ void worker_wake(struct worker *worker);
 /* Watch (or stop watching) a queue's descriptor. Control thread. */
 void worker_watch(struct worker *worker, unsigned port, unsigned queue, int old_fd, int new_fd);
 
-/* forward.c: deal with `n` borrowed frames in worker->frames. */
-void forward_burst(struct worker *worker, struct port *source, unsigned n);
+/* forward.c: deal with `n` borrowed frames of a queue in worker->frames. Returns how many are done
+ * with: all, unless the port is cross-connected and its partner has no buffers now. */
+unsigned forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n);

@@ -42,6 +42,18 @@ def test_a_queue_that_sleeps_is_heard_while_others_are_busy(switch):
         assert others.report()["rx_frames"] > 100000
 
 
+@pytest.mark.parametrize("ring", RINGS)
+def test_a_cross_connect_makes_the_sender_wait_and_loses_nothing(switch, ring):
+    """As fast as the sender can, to a receiver with few buffers that has a core with it to share."""
+    a = switch.add_vhost("a", **{"cross-connect": "b"})
+    b = switch.add_vhost("b", **{"cross-connect": "a"})
+    with Pktgen("--frames", "300k", "--both-ways", "--size", "64-1518:7", "--queue-size", "64",
+                "--verify", "--drain", "5", "--ring", ring, a, b) as generator:
+        assert generator.report()
+        assert generator.process.returncode == 0
+    switch.check_law()
+
+
 @pytest.mark.parametrize("isa", ["v2", "best"])
 def test_every_processor_level_sends_and_receives(switch, isa):
     level = [] if isa == "best" else ["--isa", isa]

@@ -338,6 +338,43 @@ def test_vlan_can_be_changed_on_a_live_port(tap_hosts, switch):
 # Policy
 
 
+def test_a_cross_connect_is_a_wire(tap_hosts, raw, seeded, switch):
+    """Between the two everything passes, from and to others nothing; no address is learnt."""
+    a, b, c = (raw(host) for host in tap_hosts(
+        3, {0: {"cross-connect": "h1"}, 1: {"cross-connect": "h0"}}))
+    for destination in (BROADCAST, "01:80:c2:00:00:0e", unknown_mac(5), c.mac):
+        frame = frames.plain(seeded, 90, destination, unknown_mac(1))
+        a.send(frame)
+        b.expect(frame)
+    outside = frames.plain(seeded, 90, BROADCAST, unknown_mac(6))
+    c.send(outside)
+    back = frames.plain(seeded, 200, unknown_mac(1), unknown_mac(5))
+    b.send(back)
+    a.expect(back)
+    switch.at_rest()
+    assert outside not in a.pending() + b.pending()
+    assert {entry["port"] for entry in switch.macs()} <= {"h2"}
+    assert switch.show("h0")["cross_connected"] and switch.show("h1")["cross_connected"]
+
+
+def test_a_cross_connect_to_nobody_lets_nothing_out(tap_hosts, raw, seeded, switch):
+    a, b = (raw(host) for host in tap_hosts(2, {0: {"cross-connect": "h1"}}))
+    frame = frames.plain(seeded, 90, BROADCAST, unknown_mac(1))
+    a.send(frame)
+    until(lambda: switch.drops("h0", "no_destination") > 0, "the frame dropped")
+    assert frame not in b.pending()
+    assert not switch.show("h0")["cross_connected"]
+    assert "incomplete" in switch.cli("port", "show", "h0").stdout
+    switch.cli("port", "set", "h1", "cross-connect=h0")
+    a.send(frame)
+    b.expect(frame)
+    switch.cli("port", "set", "h0", "cross-connect=none")
+    switch.cli("port", "set", "h1", "cross-connect=none")
+    a.send(frame)
+    b.expect(frame)
+    assert "h0" in {entry["port"] for entry in switch.macs()}
+
+
 def test_isolated_ports_reach_others_but_not_their_group(tap_hosts):
     a, b, shared = tap_hosts(3, {0: {"isolate": 1}, 1: {"isolate": 1}})
     traffic.answers(a, "10.0.0.3")

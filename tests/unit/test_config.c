@@ -283,6 +283,8 @@ static void bad_values_are_refused_and_change_nothing(void **)
 		{"trunk", "1,,2"},
 		{"trunk", "4095"},
 		{"isolate", "65536"},
+		{"cross-connect", "a/b"},
+		{"cross-connect", "a-name-that-is-longer-than-31-characters"},
 		{"owner", "no-such-user-here"},
 		{"mode", "0888"},
 		{"mode", "1777"},

@@ -358,6 +358,48 @@ static void frames_come_whole_and_in_order(void **state)
 	front_close(&front);
 }
 
+/* Around the ring many times, with chains of several descriptors. */
+static void frames_that_were_put_off_come_again(void **state)
+{
+	const struct variant *variant = *state;
+	const struct vl_net_header header = {0};
+	const struct cuts cuts = {2, {12, 30}};
+	struct random random = {12};
+	unsigned sent_count = 0, seen = 0;
+	struct front front;
+
+	open_with(&front, variant, 0);
+	for (unsigned round = 0; round < 200; round++) {
+		struct vl_frame frames[VL_BURST_MAX];
+		struct guest_used used;
+		unsigned keep;
+		int n;
+
+		for (unsigned i = random_below(&random, 12); i > 0 && sent_count < seen + 60; i--) {
+			memcpy(sent, &sent_count, sizeof(sent_count));
+			sent_count++;
+			traffic_send(&front, TX, &header, sent, 90, &cuts, variant->form);
+		}
+		n = vl_device_borrow(front.device, 0, frames, 20);
+		assert_int_equal(n, sent_count - seen < 20 ? sent_count - seen : 20);
+		for (int i = 0; i < n; i++) {
+			unsigned number;
+
+			memcpy(&number, frames[i].head, sizeof(number));
+			assert_int_equal(number, seen + (unsigned)i);
+		}
+		keep = random_below(&random, (uint32_t)n + 1);
+		vl_device_put_off(front.device, 0, (unsigned)n - keep);
+		vl_device_give_back(front.device, 0, keep);
+		seen += keep;
+		for (unsigned i = 0; i < keep; i++)
+			assert_true(guest_ring_reap(&front.rings[TX], &used));
+		assert_false(guest_ring_reap(&front.rings[TX], &used));
+	}
+	assert_true(seen > 500);
+	front_close(&front);
+}
+
 static void a_frame_has_a_head_of_64_bytes_at_most(void **state)
 {
 	for (uint32_t size = 1; size < 140; size++) {
@@ -549,6 +591,7 @@ static const struct variant_test device_tests[] = {
 	VARIANT_TEST(a_burst_of_64_arrives_in_order),
 	VARIANT_TEST(a_frame_in_very_many_buffers_holds_nobody_up),
 	VARIANT_TEST(frames_come_whole_and_in_order),
+	VARIANT_TEST(frames_that_were_put_off_come_again),
 	VARIANT_TEST(a_frame_has_a_head_of_64_bytes_at_most),
 	VARIANT_TEST(a_borrow_gives_at_most_what_was_asked_for),
 	VARIANT_TEST(a_driver_in_wait_is_called_when_frames_are_given_back),
