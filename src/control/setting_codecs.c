@@ -237,7 +237,15 @@ parse_port_name(const struct setting *setting, const char *text, void *field, st
 		*(char *)field = '\0';
 		return 0;
 	}
-	return port_name_parse(text, field, error);
+	if (port_name_parse(text, field, error) != 0)
+		return error_set(
+			error,
+			-EINVAL,
+			"%s=%.64s: give the name of another port",
+			setting->name,
+			text
+		);
+	return 0;
 }
 
 const struct setting_codec codec_port_name = {SETTING_TEXT, parse_port_name, format_text};

@@ -168,13 +168,12 @@ enum {
 };
 
 /* How many of the buffers from `first` on a frame needs; 0: these do not do. */
-ALWAYS_INLINE uint32_t buffers_needed(
+static uint32_t buffers_needed(
 	const struct queue *queue,
 	const struct vl_frame *frame,
 	const struct ring_plain *buffers,
 	uint32_t first,
-	uint32_t taken,
-	const uint32_t header_size
+	uint32_t taken
 )
 {
 	uint32_t count = 1;
@@ -189,7 +188,7 @@ ALWAYS_INLINE uint32_t buffers_needed(
 		if (first + count == taken)
 			return 0;
 		/* Only the first has a header in front (5.1.6.4). */
-		uint32_t room = buffers->size[first + count] + header_size;
+		uint32_t room = buffers->size[first + count] + queue->header_size;
 
 		left -= room < left ? room : left;
 	}
@@ -197,12 +196,12 @@ ALWAYS_INLINE uint32_t buffers_needed(
 }
 
 /* Note what is going to be written to each of a frame's buffers. */
-ALWAYS_INLINE void note_written(
+static void note_written(
 	struct ring *ring,
 	uint32_t held,
 	const struct plan *plan,
 	const struct ring_plain *buffers,
-	const uint32_t header_size
+	uint32_t header_size
 )
 {
 	uint64_t left = (uint64_t)plan->frame->size + header_size;
@@ -231,24 +230,93 @@ put_whole(const struct vl_frame *frame, uint8_t *header, uint8_t *data, const si
 	}
 }
 
-/* Any other: with several buffers, or a sum to be computed. */
-static void put_spread(
-	const struct queue *queue,
-	const struct plan *plan,
-	const struct ring_plain *buffers,
-	uint32_t header_size
-)
+/* Any other: perhaps into several buffers, or with a sum to be computed. */
+static void
+put_planned(const struct queue *queue, const struct plan *plan, const struct ring_plain *buffers)
 {
 	struct plan spread = *plan;
 	struct iovec *span = queue->spans;
 
 	for (uint32_t i = plan->first; i < plan->first + plan->count; i++) {
-		*span++ = (struct iovec){buffers->at[i].header, header_size};
+		*span++ = (struct iovec){buffers->at[i].header, queue->header_size};
 		*span++ = (struct iovec){buffers->at[i].data, buffers->size[i]};
 	}
 	spread.first = 0;
 	spread.count = 2 * plan->count;
 	copy_frame(queue, &spread);
+}
+
+/* The first frames of a burst that go as they are into one buffer each: how many. */
+ALWAYS_INLINE uint32_t plan_whole(
+	const struct receiver *receiver,
+	struct ring *ring,
+	uint32_t held,
+	const struct vl_frame *const *frames,
+	uint32_t count,
+	const struct ring_plain *buffers,
+	enum vl_delivery *results,
+	const uint32_t header_size
+)
+{
+	uint32_t n = 0;
+
+	if (receiver->filter != NULL)
+		return 0;
+	for (; n < count; n++) {
+		const struct vl_frame *frame = frames[n];
+
+		if (frame->size > buffers->size[n]
+		    || (frame_needs(&frame->header) & ~receiver->accepts) != 0)
+			break;
+		ring_held_at(ring, held + n)->written = header_size + frame->size;
+		__builtin_prefetch(buffers->at[n].header, 1);
+		__builtin_prefetch(buffers->at[n].data, 1);
+		results[n] = VL_DELIVERED;
+	}
+	return n;
+}
+
+/* Frames that take several buffers, or a sum, or are not wanted. */
+struct mixed {
+	struct plan plans[VL_BURST_MAX];
+	unsigned planned;
+	uint32_t used; /* buffers */
+};
+
+/* Plan for the first frames, as far as the buffers from mixed->used on are enough: how many. */
+static unsigned plan_mixed(
+	const struct receiver *receiver,
+	struct queue *queue,
+	uint32_t held,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	const struct ring_plain *buffers,
+	uint32_t taken,
+	enum vl_delivery *results,
+	struct mixed *mixed
+)
+{
+	unsigned done = 0;
+
+	for (; done < count; done++) {
+		struct plan *plan = &mixed->plans[mixed->planned];
+
+		plan->frame = frames[done];
+		results[done] = judge(receiver, plan->frame, &plan->checksum);
+		if (results[done] != VL_DELIVERED)
+			continue;
+		plan->first = mixed->used;
+		plan->count = buffers_needed(queue, plan->frame, buffers, mixed->used, taken);
+		if (plan->count == 0)
+			break;
+		plan->chains = (uint16_t)plan->count;
+		note_written(&queue->ring, held + mixed->used, plan, buffers, queue->header_size);
+		__builtin_prefetch(buffers->at[mixed->used].header, 1);
+		__builtin_prefetch(buffers->at[mixed->used].data, 1);
+		mixed->used += plan->count;
+		mixed->planned++;
+	}
+	return done;
 }
 
 /*
@@ -268,48 +336,44 @@ ALWAYS_INLINE unsigned copy_plain(
 {
 	struct ring *ring = &queue->ring;
 	struct ring_plain buffers;
-	struct plan plans[VL_BURST_MAX];
-	uint32_t held = ring->held_count, used = 0;
-	unsigned done = 0, planned = 0;
+	struct mixed mixed;
+	uint32_t held = ring->held_count;
 	bool many = queue->mergeable && frames[0]->size >= LARGE_FRAME;
 	uint32_t taken = ring_take_plain(
 		ring, packed, true, header_size, &buffers, many ? RING_BURST_MAX : count
 	);
+	uint32_t whole = plan_whole(
+		receiver,
+		ring,
+		held,
+		frames,
+		taken < count ? taken : count,
+		&buffers,
+		results,
+		header_size
+	);
+	unsigned done = whole;
 
-	for (; done < count; done++) {
-		struct plan *plan = &plans[planned];
-
-		plan->frame = frames[done];
-		results[done] = judge(receiver, plan->frame, &plan->checksum);
-		if (results[done] != VL_DELIVERED)
-			continue;
-		plan->first = used;
-		plan->count =
-			buffers_needed(queue, plan->frame, &buffers, used, taken, header_size);
-		if (plan->count == 0)
-			break;
-		plan->chains = (uint16_t)plan->count;
-		note_written(ring, held + used, plan, &buffers, header_size);
-		__builtin_prefetch(buffers.at[used].header, 1);
-		__builtin_prefetch(buffers.at[used].data, 1);
-		used += plan->count;
-		planned++;
-	}
-	if (used < taken)
-		ring_untake(ring, packed, taken - used);
-	for (unsigned i = 0; i < planned; i++) {
-		const struct plan *plan = &plans[i];
-
-		if (plan->count == 1 && !plan->checksum)
-			put_whole(
-				plan->frame,
-				buffers.at[plan->first].header,
-				buffers.at[plan->first].data,
-				header_size
-			);
-		else
-			put_spread(queue, plan, &buffers, header_size);
-	}
+	mixed.planned = 0;
+	mixed.used = whole;
+	if (done < count)
+		done += plan_mixed(
+			receiver,
+			queue,
+			held,
+			frames + done,
+			count - done,
+			&buffers,
+			taken,
+			results + done,
+			&mixed
+		);
+	if (mixed.used < taken)
+		ring_untake(ring, packed, taken - mixed.used);
+	for (uint32_t i = 0; i < whole; i++)
+		put_whole(frames[i], buffers.at[i].header, buffers.at[i].data, header_size);
+	for (unsigned i = 0; i < mixed.planned; i++)
+		put_planned(queue, &mixed.plans[i], &buffers);
 	return done;
 }
 
