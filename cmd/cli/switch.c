@@ -102,7 +102,8 @@ enum cli_exit cli_mac_flush(struct cli *cli, const struct cli_input *input)
 	return CLI_OK;
 }
 
-static void add_queues(struct cli_table *table, const json_t *queues)
+/* Each with its load, if it has any to speak of. */
+static void add_queues(struct cli_table *table, const json_t *queues, const json_t *loads)
 {
 	char *text = text_format("%s", "");
 	const json_t *queue;
@@ -110,9 +111,15 @@ static void add_queues(struct cli_table *table, const json_t *queues)
 
 	json_array_foreach(queues, i, queue)
 	{
-		char *longer =
-			text_format("%s%s%s", text, i > 0 ? " " : "", json_string_value(queue));
+		double percent = 100 * json_number_value(json_array_get(loads, i));
+		char load[16] = "";
+		char *longer;
 
+		if (percent >= 0.5)
+			(void)snprintf(load, sizeof(load), " (%.0f%%)", percent);
+		longer = text_format(
+			"%s%s%s%s", text, i > 0 ? ", " : "", json_string_value(queue), load
+		);
 		free(text);
 		text = longer;
 	}
@@ -130,10 +137,10 @@ enum cli_exit cli_worker_list(struct cli *cli, const struct cli_input *)
 
 	if (workers == NULL)
 		return status;
-	table = cli_table_new(">WORKER >CPU >LOAD >RX_FRAMES >SLEEPS >WAKEUPS QUEUES");
+	table = cli_table_new(">WORKER >CPU >LOAD >RX_FRAMES >SLEEPS >WAKEUPS >MOVED QUEUES");
 	json_array_foreach(workers, i, worker)
 	{
-		static const char *const numbers[] = {"rx_frames", "sleeps", "wakeups"};
+		static const char *const numbers[] = {"rx_frames", "sleeps", "wakeups", "moved"};
 		const json_t *cpu = json_object_get(worker, "cpu");
 
 		cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(worker, "index"));
@@ -148,7 +155,11 @@ enum cli_exit cli_worker_list(struct cli *cli, const struct cli_input *)
 			cli_table_add(
 				table, "%" JSON_INTEGER_FORMAT, json_number(worker, numbers[n])
 			);
-		add_queues(table, json_object_get(worker, "queues"));
+		add_queues(
+			table,
+			json_object_get(worker, "queues"),
+			json_object_get(worker, "queue_loads")
+		);
 	}
 	cli_table_print(table, "");
 	json_decref(workers);

@@ -124,22 +124,29 @@ static json_t *worker_json(const struct switch_state *sw, unsigned index)
 {
 	struct worker_status status;
 	struct worker_queue queue;
-	json_t *queues = json_array();
+	json_t *queues;
+	json_t *loads;
 
-	if (switch_worker_status(sw, index, &status) != 0) {
-		json_decref(queues);
+	if (switch_worker_status(sw, index, &status) != 0)
 		return NULL;
-	}
-	for (unsigned i = 0; switch_worker_queue(sw, index, i, &queue); i++)
+	queues = json_array();
+	loads = json_array();
+	for (unsigned i = 0; switch_worker_queue(sw, index, i, &queue); i++) {
 		json_array_append_new(queues, json_sprintf("%s/%u", queue.port, queue.queue));
+		json_array_append_new(loads, json_real(queue.load));
+	}
 	return json_pack(
-		"{s:i, s:o?, s:o, s:f, s:I, s:I, s:I, s:I}",
+		"{s:i, s:o?, s:o, s:o, s:i, s:f, s:I, s:I, s:I, s:I}",
 		"index",
 		(int)index,
 		"cpu",
 		status.cpu >= 0 ? json_integer(status.cpu) : NULL,
 		"queues",
 		queues,
+		"queue_loads",
+		loads,
+		"moved",
+		(int)status.moved,
 		"load",
 		status.load,
 		"sleeps",

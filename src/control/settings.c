@@ -252,6 +252,15 @@ const struct setting switch_setting_table[] = {
 			"(always).",
 	},
 	{
+		.name = "rebalance",
+		.codec = &codec_bool,
+		.argument = "yes|no",
+		.preset = "yes",
+		SWITCH_FIELD(rebalance),
+		.help = "Whether queues move from busy workers to others, as measured each "
+			"second; with no, each stays where it was put first.",
+	},
+	{
 		.name = "mac-table-size",
 		.codec = &codec_number,
 		.argument = "COUNT",

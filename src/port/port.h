@@ -97,6 +97,8 @@ struct port {
 	unsigned id;			/* index in the switch's table */
 	bool poll_costs;		/* borrow is a system call: not to be made in every round */
 	int watch_fds[PORT_QUEUES_MAX]; /* readable when a queue has frames; -1: none */
+	uint64_t sampled_cycles[PORT_QUEUES_MAX]; /* busy_cycles, a second ago */
+	float loads[PORT_QUEUES_MAX]; /* share of a CPU's time, smoothed over some seconds */
 
 	/* shared */
 	_Atomic(struct port_policy *) policy; /* replaced whole */
@@ -105,6 +107,8 @@ struct port {
 	struct port_storm storm;
 	/* Where a worker that polls the queue has it in its set: a hint, the worker's own. */
 	_Atomic uint32_t poll_places[PORT_QUEUES_MAX];
+	/* Spent on frames of each queue, of the time stamp counter; the worker counts. */
+	_Atomic uint64_t busy_cycles[PORT_QUEUES_MAX];
 	rte_spinlock_t tx_locks[PORT_QUEUES_MAX];
 };
 

@@ -14,6 +14,8 @@ struct switch_state {
 	struct event *timer;
 	struct port_counters removed;	/* sums of ports that were deleted */
 	struct port_status last_status; /* of a port that is being deleted; too large for a stack */
+	unsigned settled;		/* seconds since a queue was moved */
+	uint64_t sampled_at;		/* when loads were measured; time stamp counter */
 	unsigned order[PORTS_MAX];	/* ids in order of creation, port_count of them */
 	int16_t assigned[PORTS_MAX][PORT_QUEUES_MAX]; /* worker of each queue; -1: none */
 

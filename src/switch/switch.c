@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <rte_cycles.h>
 #include <rte_malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/sigbus.h"
+#include "switch/balance.h"
 #include "switch/state.h"
 
 uint32_t switch_now(void)
@@ -111,9 +113,10 @@ static struct poll_set *copy_polls(const struct worker *worker)
 	return polls;
 }
 
-/* Take a port out of a worker's set. In place, so that it cannot fail for want of memory: the
- * worker has no set for the moment it takes. */
-static void shrink_polls(struct switch_state *sw, struct worker *worker, const struct port *port)
+/* Take a port, or one queue of it (-1: all), out of a worker's set. In place, so that it cannot
+ * fail for want of memory: the worker has no set for the moment it takes. */
+static void
+shrink_polls(struct switch_state *sw, struct worker *worker, const struct port *port, int queue)
 {
 	struct poll_set *polls =
 		atomic_exchange_explicit(&worker->polls, NULL, memory_order_acq_rel);
@@ -123,8 +126,10 @@ static void shrink_polls(struct switch_state *sw, struct worker *worker, const s
 		return;
 	hook_synchronize(sw);
 	for (unsigned i = 0; i < polls->count; i++) {
-		if (polls->entries[i].port != port)
-			polls->entries[kept++] = polls->entries[i];
+		const struct poll_entry *entry = &polls->entries[i];
+
+		if (entry->port != port || (queue >= 0 && entry->queue != queue))
+			polls->entries[kept++] = *entry;
 	}
 	polls->count = kept;
 	polls->adopted = false;
@@ -149,13 +154,15 @@ static struct worker *least_busy(struct switch_state *sw)
 	return best;
 }
 
-static int assign_queue(struct switch_state *sw, struct port *port, unsigned queue)
+/* Have a queue that nobody polls polled; `polls` is a copy of the worker's set. */
+static void give_queue(
+	struct switch_state *sw,
+	struct worker *worker,
+	struct poll_set *polls,
+	struct port *port,
+	unsigned queue
+)
 {
-	struct worker *worker = least_busy(sw);
-	struct poll_set *polls = copy_polls(worker);
-
-	if (polls == NULL)
-		return -ENOMEM;
 	polls->entries[polls->count++] = (struct poll_entry){
 		.port = port,
 		.queue = (uint16_t)queue,
@@ -163,13 +170,47 @@ static int assign_queue(struct switch_state *sw, struct port *port, unsigned que
 	sw->assigned[port->id][queue] = (int16_t)worker->index;
 	worker_watch(worker, port->id, queue, -1, port->watch_fds[queue]);
 	replace_polls(sw, worker, polls);
+}
+
+static int assign_queue(struct switch_state *sw, struct port *port, unsigned queue)
+{
+	struct worker *worker = least_busy(sw);
+	struct poll_set *polls = copy_polls(worker);
+
+	if (polls == NULL)
+		return -ENOMEM;
+	give_queue(sw, worker, polls, port, queue);
 	return 0;
+}
+
+/* To another worker. What the old one has borrowed is delivered before, so frames keep their order.
+ */
+static void
+move_queue(struct switch_state *sw, struct port *port, unsigned queue, struct worker *worker)
+{
+	struct worker *old = worker_of(sw, port, queue);
+	struct poll_set *polls = copy_polls(worker);
+
+	if (polls == NULL)
+		return; /* it can stay where it is */
+	shrink_polls(sw, old, port, (int)queue);
+	worker_watch(old, port->id, queue, port->watch_fds[queue], -1);
+	give_queue(sw, worker, polls, port, queue);
+	worker->moved++;
+	log_info(
+		LOG_SWITCH,
+		"%s/%u: moved from worker %u to %u",
+		port->settings.name,
+		queue,
+		old->index,
+		worker->index
+	);
 }
 
 static void unassign_queues(struct switch_state *sw, struct port *port)
 {
 	for (unsigned i = 0; i < sw->settings.worker_count; i++)
-		shrink_polls(sw, &sw->workers[i], port);
+		shrink_polls(sw, &sw->workers[i], port, -1);
 	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
 		struct worker *worker = worker_of(sw, port, queue);
 
@@ -192,6 +233,56 @@ static void sample_load(struct worker *worker)
 	worker->sampled_total = total;
 }
 
+/* `cycles`: since the last time. */
+static void sample_queue_loads(struct port *port, double cycles)
+{
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		uint64_t busy = atomic_load_explicit(&port->busy_cycles[i], memory_order_relaxed);
+		double load = (double)(busy - port->sampled_cycles[i]) / cycles;
+
+		port->loads[i] = (float)((port->loads[i] + load) / 2);
+		port->sampled_cycles[i] = busy;
+	}
+}
+
+/* One move at a time, and then some seconds to see what it has brought. */
+static void rebalance(struct switch_state *sw)
+{
+	enum {
+		SETTLE_SECONDS = 3,
+	};
+	struct balance_move move;
+	unsigned count = 0, n = 0;
+
+	if (!sw->settings.rebalance || sw->settings.worker_count == 1
+	    || ++sw->settled < SETTLE_SECONDS)
+		return;
+	for (unsigned i = 0; i < port_count(sw); i++)
+		count += switch_port(sw, sw->order[i])->settings.queues;
+	struct balance_queue *queues = calloc(count + 1, sizeof(queues[0]));
+	struct queue_name {
+		struct port *port;
+		unsigned queue;
+	} *names = calloc(count + 1, sizeof(names[0]));
+	for (unsigned i = 0; queues != NULL && names != NULL && i < port_count(sw); i++) {
+		struct port *port = switch_port(sw, sw->order[i]);
+
+		for (unsigned queue = 0; queue < port->settings.queues; queue++) {
+			queues[n].worker = (unsigned)sw->assigned[port->id][queue];
+			queues[n].load = port->loads[queue];
+			names[n++] = (struct queue_name){port, queue};
+		}
+	}
+	if (balance_choose(queues, n, sw->settings.worker_count, &move)) {
+		move_queue(
+			sw, names[move.queue].port, names[move.queue].queue, &sw->workers[move.to]
+		);
+		sw->settled = 0;
+	}
+	free(queues);
+	free(names);
+}
+
 /* End the sessions of peers that took memory away since the last look. */
 static void handle_lost_memory(void)
 {
@@ -204,6 +295,7 @@ static void handle_lost_memory(void)
 static void on_tick(evutil_socket_t, short, void *context)
 {
 	struct switch_state *sw = context;
+	uint64_t cycles = rte_rdtsc();
 	uint32_t now = switch_now();
 
 	handle_lost_memory();
@@ -211,9 +303,12 @@ static void on_tick(evutil_socket_t, short, void *context)
 		struct port *port = switch_port(sw, sw->order[i]);
 
 		port->ops->tick(port);
+		sample_queue_loads(port, (double)(cycles - sw->sampled_at));
 	}
 	for (unsigned i = 0; i < sw->settings.worker_count; i++)
 		sample_load(&sw->workers[i]);
+	sw->sampled_at = cycles;
+	rebalance(sw);
 	if (sw->settings.mac_age != 0 && now > sw->settings.mac_age)
 		(void)mac_table_age(sw->macs, now - sw->settings.mac_age);
 }
@@ -276,6 +371,7 @@ int switch_create(
 	sigbus_install();
 	memset(sw->assigned, -1, sizeof(sw->assigned));
 	sw->settings = *settings;
+	sw->sampled_at = rte_rdtsc();
 	sw->hooks = (struct port_hooks){
 		.synchronize = hook_synchronize,
 		.wake = hook_wake,
@@ -655,6 +751,7 @@ int switch_worker_status(const struct switch_state *sw, unsigned index, struct w
 		.rx_frames = atomic_load_explicit(&worker->rx_frames, memory_order_relaxed),
 		.busy_cycles = atomic_load_explicit(&worker->busy_cycles, memory_order_relaxed),
 		.queue_count = polls == NULL ? 0 : polls->count,
+		.moved = worker->moved,
 	};
 	return 0;
 }
@@ -670,5 +767,6 @@ bool switch_worker_queue(
 		return false;
 	out->port = polls->entries[n].port->settings.name;
 	out->queue = polls->entries[n].queue;
+	out->load = polls->entries[n].port->loads[out->queue];
 	return true;
 }

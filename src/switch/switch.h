@@ -27,11 +27,12 @@ struct switch_settings {
 	unsigned worker_count;	      /* 1..WORKERS_MAX */
 	int worker_cpus[WORKERS_MAX]; /* CPU each worker is pinned to; -1: not pinned */
 	bool poll_always;	      /* workers never sleep */
+	bool rebalance;		      /* queues move from busy workers to others */
 	uint32_t mac_table_size;      /* entries, 64..16777216 */
 	uint32_t mac_age;	      /* seconds; 0: entries stay until flushed */
 };
 
-/* One worker, not pinned, adaptive polling, 65,536 addresses, 300 s. */
+/* One worker, not pinned, adaptive polling, rebalancing, 65,536 addresses, 300 s. */
 void switch_settings_default(struct switch_settings *settings);
 
 /* Start workers. `base` is borrowed and must outlive the switch. */
@@ -97,6 +98,7 @@ size_t switch_mac_flush(struct switch_state *sw, const char *port, int vlan);
 struct worker_queue {
 	const char *port;
 	uint16_t queue; /* queue pair */
+	double load;	/* share of the worker's time spent on its frames, over some seconds */
 };
 struct worker_status {
 	int cpu;     /* -1: not pinned */
@@ -104,6 +106,7 @@ struct worker_status {
 	uint64_t sleeps, wakeups, rx_frames;
 	uint64_t busy_cycles; /* of the time stamp counter, in rounds that moved frames */
 	unsigned queue_count;
+	unsigned moved; /* queues that came from busier workers so far */
 };
 int switch_worker_status(const struct switch_state *sw, unsigned worker, struct worker_status *out);
 /* Queues of a worker; returns false past the last. */

@@ -234,6 +234,7 @@ static unsigned poll_round(struct worker *worker, uint64_t now)
 	struct poll_set *polls = polls_of(worker);
 	const bool poll_always = worker->sw->settings.poll_always;
 	const uint64_t idle_limit = cycles_of(QUEUE_IDLE_MICROSECONDS);
+	uint64_t before = now;
 	unsigned total = 0;
 
 	if (polls == NULL)
@@ -246,6 +247,10 @@ static unsigned poll_round(struct worker *worker, uint64_t now)
 
 		total += n;
 		if (n > 0) {
+			uint64_t after = rte_rdtsc();
+
+			count(&entry->port->busy_cycles[entry->queue], after - before);
+			before = after;
 			entry->idle_since = now;
 		} else if (now - entry->idle_since > idle_limit && !poll_always) {
 			entry->idle_since = now;

@@ -79,7 +79,8 @@ struct worker {
 	pthread_t thread;
 	bool started;
 	int epoll_fd, wake_fd;
-	double load; /* of the last second */
+	double load;	/* of the last second */
+	unsigned moved; /* queues that came from busier workers */
 	uint64_t sampled_busy, sampled_total;
 
 	/* shared */

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from peers import paths, testpmd, virtlane
 from peers.pktgen import Pktgen
+from peers.wait import until
 
 RINGS = ["split", "split-in-order", "packed", "packed-in-order"]
 # Two cores carry generator, switch and everything else: rings hold what comes while one waits.
@@ -52,6 +53,30 @@ def test_a_cross_connect_makes_the_sender_wait_and_loses_nothing(switch, ring):
         assert generator.report()
         assert generator.process.returncode == 0
     switch.check_law()
+
+
+def test_a_queue_moves_to_a_worker_with_time():
+    """Two busy queues begin at one worker; what goes round between them stays complete, and what
+    others send meanwhile keeps its order."""
+    with virtlane.Switch(config="[switch]\nworkers = 0-1\n") as switch:
+        a, idle, b, c, d = [switch.add_vhost(name) for name in ("a", "idle", "b", "c", "d")]
+        assert [worker["queues"] for worker in switch.call("worker.list")] \
+            == [["a/0", "b/0", "d/0"], ["idle/0", "c/0"]]
+        round_and_round = ("--mode", "reflect", "--reflect", "swap", "--in-flight", "128",
+                           "--time", "12", "--cpus", "1")
+        with Pktgen(*round_and_round, a, b) as busy:
+            with Pktgen("--time", "10", "--rate", "1k", "--both-ways", "--verify", "--no-poll",
+                        "--queue-size", "4096", c, d) as watched:
+                until(lambda: switch.call("worker.list")[1]["moved"] == 1, "a queue moved", 9)
+                moved = set(switch.call("worker.list")[1]["queues"])
+                assert watched.report()
+            report = busy.report()
+        assert moved in ({"idle/0", "c/0", "a/0"}, {"idle/0", "c/0", "b/0"})
+        assert "moved from worker 0 to 1" in switch.log()
+        assert [port["dropped"] for port in report["ports"]] == [0, 0]
+        # Announcements that c and d broadcast come back with a broadcast source.
+        assert set(switch.stats()["total"]["drops"]) <= {"bad_source"}
+        switch.check_law()
 
 
 @pytest.mark.parametrize("isa", ["v2", "best"])
