@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 
-.PHONY: all demo test bench install clean deps-%
+.PHONY: all demo test test-aarch64 bench install clean deps-%
 all: deps-build $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
@@ -22,6 +22,10 @@ demo: deps-demo all
 test: deps-test all
 	meson test -C $(BUILD) --print-errorlogs
 	VIRTLANE_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(addprefix tests/integration/,$(or $(TESTS),.))
+
+# The library and its unit tests, cross-compiled and emulated; below build/aarch64.
+test-aarch64: deps-aarch64
+	scripts/test-aarch64
 
 # BENCH narrows it: make bench BENCH='loopback --quick'
 bench: deps-bench all

@@ -232,7 +232,7 @@ static void a_tag_is_pushed_and_popped(void **)
 {
 	for (uint32_t size = 14; size < 200; size++) {
 		uint8_t flat[256], expect[256];
-		uint16_t tci;
+		uint16_t tci = 0;
 
 		pattern_fill(bytes, size, size);
 		struct built_frame built = make(size);
