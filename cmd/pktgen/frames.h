@@ -81,9 +81,12 @@ void traffic_close(struct traffic *traffic);
 /* Make flows first..first+count-1 of a port. -ENOMEM. */
 struct sender_address {
 	unsigned port;
-	uint8_t source[6], destination[6];
+	uint8_t source[6], destination[6]; /* the first of `macs` each */
+	uint32_t macs;
 	uint32_t vlan; /* 0: no tag */
 };
+/* The n-th address from a first one on: they differ in the last three bytes. */
+void address_count_on(uint8_t mac[6], uint32_t n);
 int sender_open(
 	struct sender *sender,
 	const struct traffic *traffic,

@@ -216,7 +216,7 @@ static json_t *options_json(const struct session *session)
 	const struct pktgen_options *options = session->options;
 
 	return json_pack(
-		"{s:s, s:s, s:f, s:i, s:i, s:i, s:i, s:f, s:i, s:i, s:I}",
+		"{s:s, s:s, s:f, s:i, s:i, s:i, s:i, s:i, s:f, s:i, s:i, s:I}",
 		"mode",
 		pktgen_mode_name(options->mode),
 		"size",
@@ -225,6 +225,8 @@ static json_t *options_json(const struct session *session)
 		options->rate,
 		"flows",
 		(int)options->flows,
+		"macs",
+		(int)options->macs,
 		"queues",
 		(int)options->queues,
 		"threads",

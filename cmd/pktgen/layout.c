@@ -174,10 +174,21 @@ static uint8_t *put_l4(uint8_t *at, bool tcp, uint32_t flow)
 	return at + TCP_SIZE;
 }
 
-static uint8_t *put_ether(uint8_t *at, bool ip6, const struct sender_address *address)
+void address_count_on(uint8_t mac[6], uint32_t n)
+{
+	uint32_t low = ((uint32_t)mac[3] << 16 | (uint32_t)mac[4] << 8 | mac[5]) + n;
+
+	mac[3] = (uint8_t)(low >> 16);
+	store_be16(mac + 4, (uint16_t)low);
+}
+
+static uint8_t *
+put_ether(uint8_t *at, bool ip6, const struct sender_address *address, uint32_t flow)
 {
 	memcpy(at, address->destination, ETHER_ADDRESS_SIZE);
 	memcpy(at + ETHER_ADDRESS_SIZE, address->source, ETHER_ADDRESS_SIZE);
+	address_count_on(at, flow % address->macs);
+	address_count_on(at + ETHER_ADDRESS_SIZE, flow % address->macs);
 	at += 2 * (size_t)ETHER_ADDRESS_SIZE;
 	if (address->vlan > 0) {
 		store_be16(at, ETHERTYPE_VLAN_TAG);
@@ -209,7 +220,7 @@ static void make_flow(
 	struct flow *flow
 )
 {
-	uint8_t *at = put_ether(flow->start, traffic->ip6, address);
+	uint8_t *at = put_ether(flow->start, traffic->ip6, address, number);
 
 	at = traffic->ip6 ? put_ip6(at, traffic->tcp, address->port, number)
 			  : put_ip4(at, traffic->tcp, address->port, number);

@@ -102,6 +102,7 @@ static const struct option_row rows[] = {
 	       "S",
 	       value_time,
 	       "end after S seconds; 0: never [10 for send and exchange]"),
+	SECONDS("delay", delay, "seconds between connecting and the first frame [0]"),
 	SECONDS("warmup", warmup, "seconds at the start that do not count [0]"),
 	SECONDS("drain", drain, "wait at most S seconds for frames on their way at the end [1]"),
 
@@ -114,6 +115,7 @@ static const struct option_row rows[] = {
 	PARSED('r', "rate", "RATE", value_rate, "frames a second and port: 10k, 1.5M, max [max]"),
 	PARSED('b', "bits", "RATE", value_bits, "the same in bits of frames: 10G"),
 	NUMBER('f', "flows", flows, 1, PKTGEN_FLOWS_MAX, "UDP flows of a port [1 a queue]"),
+	NUMBER(0, "macs", macs, 1, PKTGEN_FLOWS_MAX, "MACs of a port, flow after flow in turn [1]"),
 	FLAG('6', "ip6", ip6, "IPv6 in place of IPv4"),
 	NUMBER(0, "vlan", vlan, 1, 4094, "send with an 802.1Q tag"),
 	PARSED(0, "src-mac", "MAC", value_source, "of the first port [the device's]"),
@@ -347,6 +349,8 @@ static const char *check_together(const struct pktgen_options *options)
 		return "there are more threads than CPUs in --cpus";
 	if (options->flows < options->queues)
 		return "--flows has to be at least the number of queues";
+	if (options->flows < options->macs)
+		return "--flows has to be at least --macs";
 	return NULL;
 }
 
@@ -378,7 +382,7 @@ static void complete(struct pktgen_options *options)
 	if (options->threads == 0)
 		options->threads = options->queues;
 	if (options->flows == 0)
-		options->flows = options->queues;
+		options->flows = options->queues > options->macs ? options->queues : options->macs;
 	if (options->max_loss < 0 && options->verify)
 		options->max_loss = 0;
 	if (!options->time_given && options->frames == 0 && pktgen_port_sends(options, 0)
@@ -425,7 +429,7 @@ bool pktgen_options_parse(
 	int special;
 
 	*out = (struct pktgen_options
-	){.drain = 1, .live = 1, .timeout = 5, .max_loss = -1, .burst = 64, .seed = 1};
+	){.drain = 1, .live = 1, .timeout = 5, .max_loss = -1, .burst = 64, .macs = 1, .seed = 1};
 	(void)value_size(out, "64");
 	*status = PKTGEN_USAGE;
 	wrong = read_options(out, argc, argv, &special);

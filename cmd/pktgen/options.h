@@ -47,12 +47,12 @@ struct pktgen_options {
 	struct frame_sizes sizes;
 	double rate; /* frames a second and sending port; 0: as many as go */
 	double bits;
-	uint32_t flows, vlan, tso, seed;
+	uint32_t flows, macs, vlan, tso, seed;
 	bool ip6, has_source, has_destination;
 	uint8_t source[6], destination[6];
 
 	double frames; /* to be sent by each port, or received; 0: any number */
-	double time, warmup, drain, live, timeout; /* seconds; time 0: no end */
+	double time, warmup, drain, live, timeout, delay; /* seconds; time 0: no end */
 	bool time_given, live_given;
 	bool latency, verify;
 	double max_loss; /* percent; < 0: any */

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "net/frame.h"
+#include "pktgen/frames.h"
 
 enum {
 	ANNOUNCEMENT_SIZE = 60,
@@ -138,18 +139,20 @@ static void choose_addresses(struct port *ports, const struct pktgen_options *op
 		memcpy(ports[0].destination, options->destination, 6);
 }
 
-/* A broadcast, so that a switch knows where to find whom frames will be sent to. */
-static void announce(const struct port *port, uint32_t vlan)
+/* A broadcast from the n-th address of a port, so that a switch knows where to find whom frames
+ * will be sent to. False: there is no buffer now. */
+static bool announce(const struct port *port, uint32_t vlan, uint32_t n)
 {
 	struct vl_driver_frame frame;
 	uint8_t *at;
 
 	if (vl_driver_alloc(port->driver, 0, &frame, 1) == 0)
-		return;
+		return false;
 	at = frame.data;
 	memset(at, 0, ANNOUNCEMENT_SIZE);
 	memset(at, 0xff, ETHER_ADDRESS_SIZE);
 	memcpy(at + ETHER_ADDRESS_SIZE, port->source, ETHER_ADDRESS_SIZE);
+	address_count_on(at + ETHER_ADDRESS_SIZE, n);
 	at += 2 * (size_t)ETHER_ADDRESS_SIZE;
 	if (vlan > 0) {
 		store_be16(at, ETHERTYPE_VLAN_TAG);
@@ -158,8 +161,37 @@ static void announce(const struct port *port, uint32_t vlan)
 	}
 	store_be16(at, ETHERTYPE_EXPERIMENT);
 	frame.length = ANNOUNCEMENT_SIZE;
-	if (vl_driver_tx_burst(port->driver, 0, &frame, 1) != 1)
-		vl_driver_free(port->driver, 0, &frame, 1);
+	if (vl_driver_tx_burst(port->driver, 0, &frame, 1) == 1)
+		return true;
+	vl_driver_free(port->driver, 0, &frame, 1);
+	return false;
+}
+
+static void sleep_ns(int64_t ns)
+{
+	const struct timespec time = {
+		.tv_sec = ns / 1000000000,
+		.tv_nsec = ns % 1000000000,
+	};
+
+	(void)nanosleep(&time, NULL);
+}
+
+/* All addresses of all ports. A back end that takes nothing is not waited for. */
+static void announce_all(const struct port *ports, const struct pktgen_options *options)
+{
+	unsigned patience = 1000;
+
+	for (unsigned i = 0; i < options->port_count; i++) {
+		for (uint32_t n = 0; n < options->macs && patience > 0;) {
+			if (announce(&ports[i], options->vlan, n)) {
+				n++;
+				continue;
+			}
+			patience--;
+			sleep_ns(SETTLE_NS / 200);
+		}
+	}
 }
 
 /* Take what has come so far off the queues: it is not to be counted. */
@@ -191,11 +223,12 @@ enum pktgen_exit ports_open(struct port *ports, const struct pktgen_options *opt
 	if (status != PKTGEN_OK)
 		return status;
 	choose_addresses(ports, options);
+	if (options->delay > 0)
+		sleep_ns((int64_t)(options->delay * 1e9));
 	if (options->port_count < 2 || options->no_announce)
 		return PKTGEN_OK;
-	for (unsigned i = 0; i < options->port_count; i++)
-		announce(&ports[i], options->vlan);
-	(void)nanosleep(&(struct timespec){.tv_nsec = SETTLE_NS}, NULL);
+	announce_all(ports, options);
+	sleep_ns(SETTLE_NS);
 	for (unsigned i = 0; i < options->port_count; i++)
 		discard_received(&ports[i], options->queues);
 	return PKTGEN_OK;

@@ -35,7 +35,11 @@ static int open_sender(struct session *session, struct duty *duty)
 {
 	const struct pktgen_options *options = session->options;
 	const struct port *port = &session->ports[duty->port];
-	struct sender_address address = {.port = duty->port, .vlan = options->vlan};
+	struct sender_address address = {
+		.port = duty->port,
+		.macs = options->macs,
+		.vlan = options->vlan,
+	};
 	unsigned first = 0;
 	double rate = options->rate / options->queues;
 

@@ -43,6 +43,18 @@ def test_a_queue_that_sleeps_is_heard_while_others_are_busy(switch):
         assert others.report()["rx_frames"] > 100000
 
 
+def test_many_addresses_are_announced_and_found(switch):
+    a, b = switch.add_vhost("a"), switch.add_vhost("b")
+    with Pktgen("--frames", "6k", "--rate", "25k", "--both-ways", "--macs", "3000", "--verify",
+                "--queue-size", "4096", a, b) as generator:
+        report = generator.report()
+    assert report["options"]["flows"] == 3000
+    ports = [entry["port"] for entry in switch.macs()]
+    assert (ports.count("a"), ports.count("b")) == (3000, 3000)
+    total = switch.check_law()["total"]
+    assert total["rx_replicated"] == 0, "nothing but announcements is flooded, to the one other"
+
+
 @pytest.mark.parametrize("ring", RINGS)
 def test_a_cross_connect_makes_the_sender_wait_and_loses_nothing(switch, ring):
     """As fast as the sender can, to a receiver with few buffers that has a core with it to share."""
