@@ -46,24 +46,16 @@ static bool is_wired(const struct port_policy *policy)
 
 /* ---- admission ---- */
 
-static bool is_group_address(const uint8_t *mac)
+/* Of addresses as mac_key_make() has them: the first byte is lowest. */
+static bool is_group_address(mac_key mac)
 {
-	return mac[0] & 1;
+	return mac & 1;
 }
 
-static bool is_zero_address(const uint8_t *mac)
+/* IEEE 802.1D, 7.12.6: addresses that a bridge does not forward, 01:80:c2:00:00:00 to :0f. */
+static bool is_reserved_address(mac_key mac)
 {
-	static const uint8_t zero[ETHER_ADDRESS_SIZE];
-
-	return memcmp(mac, zero, sizeof(zero)) == 0;
-}
-
-/* IEEE 802.1D, 7.12.6: addresses that a bridge does not forward. */
-static bool is_reserved_address(const uint8_t *mac)
-{
-	static const uint8_t prefix[] = {0x01, 0x80, 0xc2, 0x00, 0x00};
-
-	return memcmp(mac, prefix, sizeof(prefix)) == 0 && (mac[5] & 0xf0) == 0;
+	return (mac & UINT64_C(0xf0ffffffffff)) == UINT64_C(0x000000c28001);
 }
 
 static bool owns_address(const struct port_policy *policy, const uint8_t *mac)
@@ -137,15 +129,28 @@ static int check_frame(const struct port_policy *policy, struct vl_frame *frame)
 static int begin_run(const struct port_policy *policy, struct vl_frame *frame, struct run *run)
 {
 	const uint8_t *source = frame->head + ETHER_ADDRESS_SIZE;
-	bool reserved = is_reserved_address(frame->head);
 
-	if (is_group_address(source) || is_zero_address(source))
+	run->to = mac_key_make(frame->head, 0);
+	run->from = mac_key_make(source, 0);
+	if (is_group_address(run->from) || run->from == 0)
 		return DROP_BAD_SOURCE;
 	if (policy->mac_lock && !owns_address(policy, source))
 		return DROP_MAC_LOCK;
 	if (!classify_vlan(policy, frame, run))
 		return DROP_VLAN;
-	return reserved ? DROP_RESERVED : DELIVERED;
+	return is_reserved_address(run->to) ? DROP_RESERVED : DELIVERED;
+}
+
+/* As memcmp() of 14 bytes, which would be a call: two words that overlap. */
+static inline bool same_ether_header(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t a_words[2], b_words[2];
+
+	memcpy(&a_words[0], a, sizeof(a_words[0]));
+	memcpy(&b_words[0], b, sizeof(b_words[0]));
+	memcpy(&a_words[1], a + ETHER_HEADER_SIZE - sizeof(a_words[1]), sizeof(a_words[1]));
+	memcpy(&b_words[1], b + ETHER_HEADER_SIZE - sizeof(b_words[1]), sizeof(b_words[1]));
+	return ((a_words[0] ^ b_words[0]) | (a_words[1] ^ b_words[1])) == 0;
 }
 
 /* Whether what was decided for a run that begins with `first` holds for this frame, too. */
@@ -154,8 +159,7 @@ joins(const struct run *run, const struct vl_frame *first, const struct vl_frame
 {
 	uint16_t tci;
 
-	return !run->tagged && run->tci == 0
-	       && memcmp(first->head, frame->head, ETHER_HEADER_SIZE) == 0
+	return !run->tagged && run->tci == 0 && same_ether_header(first->head, frame->head)
 	       && !frame_vlan_tag(frame, &tci);
 }
 
@@ -223,10 +227,10 @@ static void look_up(struct worker *worker, unsigned source)
 		return;
 	for (unsigned i = 0; i < n; i++) {
 		const struct run *run = &worker->runs[i];
-		const uint8_t *head = worker->frames[run->first].head;
+		mac_key vlan = (mac_key)run->vlan << 48;
 
-		destinations[i] = mac_key_make(head, run->vlan);
-		sources[i] = mac_key_make(head + ETHER_ADDRESS_SIZE, run->vlan);
+		destinations[i] = run->to | vlan;
+		sources[i] = run->from | vlan;
 	}
 	mac_table_lookup(macs, &worker->macs, sources, n, source_positions);
 	mac_table_lookup(macs, &worker->macs, destinations, n, positions);
@@ -236,8 +240,7 @@ static void look_up(struct worker *worker, unsigned source)
 		if (i == 0 || sources[i] != sources[i - 1])
 			mac_table_learn(macs, sources[i], source_positions[i], source, worker->now);
 		run->destination = PORT_NONE;
-		if (!is_group_address(worker->frames[run->first].head)
-		    && positions[i] != MAC_UNKNOWN)
+		if (!is_group_address(run->to) && positions[i] != MAC_UNKNOWN)
 			run->destination = (uint16_t)mac_table_port(macs, positions[i]);
 	}
 }
@@ -471,40 +474,59 @@ static struct group *group_for(struct worker *worker, struct port *port)
 	return &worker->groups[*group_of - 1];
 }
 
-/* Put the frames of a run into their destination's group, or drop them. */
-static void group_run(
+/* Where frames of a VLAN to a port go: decided once for runs that follow each other. */
+struct way {
+	uint16_t destination, vlan; /* that this is for */
+	const struct port_policy *policy;
+	struct group *group; /* NULL: none may go there */
+	unsigned blamed;     /* port that a drop is counted on */
+	enum drop_reason reason;
+};
+
+static struct way find_way(
 	struct worker *worker,
-	struct port *source,
+	const struct port *source,
 	const struct port_policy *source_policy,
 	const struct run *run
 )
 {
 	struct port *port = switch_port(worker->sw, run->destination);
+	struct way way = {
+		.destination = run->destination,
+		.vlan = run->vlan,
+		.policy = port == NULL ? NULL : policy_of(port),
+		.blamed = source->id,
+		.reason = port == source ? DROP_SAME_PORT : DROP_NO_DESTINATION,
+	};
 
-	if (port == source) {
-		drop(worker, source->id, DROP_SAME_PORT, run->count);
+	if (port == source || port == NULL || is_wired(way.policy))
+		return way;
+	int verdict = may_leave(source_policy, way.policy, run->vlan);
+	if (verdict == DELIVERED) {
+		way.group = group_for(worker, port);
+	} else {
+		way.blamed = port->id;
+		way.reason = (enum drop_reason)verdict;
+	}
+	return way;
+}
+
+/* Put the frames of a run into their destination's group, or drop them. */
+static void group_run(struct worker *worker, const struct way *way, const struct run *run)
+{
+	if (way->group == NULL) {
+		drop(worker, way->blamed, way->reason, run->count);
 		return;
 	}
-	const struct port_policy *policy = port == NULL ? NULL : policy_of(port);
-	if (policy == NULL || is_wired(policy)) {
-		drop(worker, source->id, DROP_NO_DESTINATION, run->count);
-		return;
-	}
-	int verdict = may_leave(source_policy, policy, run->vlan);
-	if (verdict != DELIVERED) {
-		drop(worker, port->id, (enum drop_reason)verdict, run->count);
-		return;
-	}
-	struct group *group = group_for(worker, port);
 	for (unsigned i = 0; i < run->count; i++) {
 		struct vl_frame *frame = &worker->frames[run->first + i];
 		bool tagged = run->tagged;
+		int verdict = make_leave(way->policy, frame, run, &tagged);
 
-		verdict = make_leave(policy, frame, run, &tagged);
 		if (verdict == DELIVERED)
-			group->frames[group->count++] = frame;
+			way->group->frames[way->group->count++] = frame;
 		else
-			drop(worker, port->id, (enum drop_reason)verdict, 1);
+			drop(worker, way->group->port->id, (enum drop_reason)verdict, 1);
 	}
 }
 
@@ -627,6 +649,7 @@ static unsigned forward_bridged(
 	struct worker *worker, struct port *source, const struct port_policy *policy, unsigned n
 )
 {
+	struct way way = {.destination = PORT_NONE};
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < n; i++)
@@ -638,10 +661,13 @@ static unsigned forward_bridged(
 		const struct run *run = &worker->runs[r];
 
 		if (run->destination != PORT_NONE) {
-			group_run(worker, source, policy, run);
+			if (run->destination != way.destination || run->vlan != way.vlan)
+				way = find_way(worker, source, policy, run);
+			group_run(worker, &way, run);
 			continue;
 		}
 		deliver_groups(worker);
+		way.destination = PORT_NONE; /* its group is gone */
 		for (unsigned i = 0; i < run->count; i++)
 			flood(worker, source, policy, &worker->frames[run->first + i], run);
 	}

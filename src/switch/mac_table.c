@@ -53,6 +53,12 @@ static uint32_t hash_key(const void *key, uint32_t, uint32_t initial)
 	return rte_hash_crc_8byte(*(const uint64_t *)key, initial);
 }
 
+/* As memcmp(), without a call through libc for each key. */
+static int compare_keys(const void *a, const void *b, size_t)
+{
+	return *(const uint64_t *)a != *(const uint64_t *)b;
+}
+
 struct mac_table *mac_table_create(uint32_t size, unsigned ports, struct rte_rcu_qsbr *qsbr)
 {
 	/* Removed entries keep their place until workers have moved on: room for those. */
@@ -83,6 +89,7 @@ struct mac_table *mac_table_create(uint32_t size, unsigned ports, struct rte_rcu
 		mac_table_destroy(table);
 		return NULL;
 	}
+	rte_hash_set_cmp_func(table->hash, compare_keys);
 	for (unsigned i = 0; i < ports; i++)
 		table->lists[i] = (struct port_list){.oldest = NONE, .newest = NONE};
 	return table;

@@ -12,10 +12,12 @@
  */
 #pragma once
 
+#include <rte_byteorder.h>
 #include <rte_rcu_qsbr.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct mac_table;
 
@@ -24,11 +26,13 @@ typedef uint64_t mac_key;
 
 static inline mac_key mac_key_make(const uint8_t mac[6], uint16_t vlan)
 {
-	uint64_t key = (uint64_t)vlan << 48;
+	uint32_t low;
+	uint16_t high;
 
-	for (unsigned i = 0; i < 6; i++)
-		key |= (uint64_t)mac[i] << (8 * i);
-	return key;
+	memcpy(&low, mac, sizeof(low));
+	memcpy(&high, mac + sizeof(low), sizeof(high));
+	return rte_le_to_cpu_32(low) | (uint64_t)rte_le_to_cpu_16(high) << 32
+	       | (uint64_t)vlan << 48;
 }
 
 enum {

@@ -62,6 +62,7 @@ struct run {
 	uint16_t vlan;	      /* 0: none */
 	uint16_t tci;	      /* with the priority; 0 if it never had a tag */
 	uint16_t destination; /* port id; PORT_NONE: to be flooded */
+	mac_key to, from;     /* without the VLAN */
 };
 
 /* Frames of a burst that go to one port. */
