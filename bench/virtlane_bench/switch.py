@@ -2,35 +2,118 @@
 """Frames a second between two ports of a switch, beside testpmd and Open vSwitch in its place.
 
 One client has both ports, on a CPU of its own: our driver (virtlane-pktgen) or DPDK's virtio-user
-(testpmd). Frames go from one port to the other and back. The subject forwards them on the other
-CPU: virtlaned looks addresses up, testpmd passes frames on blindly (io) or with new addresses
-(mac), Open vSwitch looks addresses up (NORMAL) or has a flow from port to port.
+(testpmd). The subject forwards on the other CPU: virtlaned looks addresses up, testpmd passes
+frames on blindly (io) or with new addresses (mac), Open vSwitch looks addresses up (NORMAL) or has a
+flow from port to port.
 """
 
 import re
 
 from . import compare, machine, plot, report
 from .compare import Sample
-from .switch_ends import CLIENTS, PAIRS, Virtlaned
+from .switch_ends import CLIENTS, LAYOUTS, SUBJECTS, TestpmdMac, Virtlaned, run_pktgen
 
-RINGS = ["split", "packed"]
-SIZES = [64, 512, 1518]
+SIZES = [64, 256, 512, 1518, "imix"]
+LARGE = [9000]  # with mergeable buffers, by our driver; not in Open vSwitch, whose MTU is 1500
+OTHER_LOADS = {"one way": [64, 1518], "10,000 MACs": [64]}
+_RUNS = 3  # at most, of one that others disturb
 
 
-def _measure(rings, sizes, rounds, seconds, huge, only):
-    """Samples by (client, subject, ring, size), each by round; processes of their own each time."""
+def _one(figures):
+    """The first of the (size, figures) that a client gives which nobody disturbed."""
+    for _ in range(_RUNS):
+        others = machine.Others()
+        sample = Sample(*figures())
+        sample.others = others.part()
+        if sample.others < machine.DISTURBED:
+            break
+    return sample
+
+
+def _sizes_of(client, subject, ring, sizes):
+    if client == "virtio-user":
+        return [size for size in sizes if isinstance(size, int)]
+    if ring == "stock" and subject.delay == 0:
+        return sizes + LARGE
+    return sizes
+
+
+def _measure(arguments, rings, sizes, seconds, huge):
+    """Samples by (case, subject, ring, size), each by round; processes of their own each time."""
     samples = {}
-    for number in range(rounds):
-        print(f"round {number + 1} of {rounds}", flush=True)
-        for ring in rings:
-            for client, subject in PAIRS if number % 2 == 0 else PAIRS[::-1]:
-                if only and subject is not Virtlaned and not re.search(only, subject.name):
+
+    def keep(key, number, figures):
+        sample = samples.setdefault(key, {})[number] = _one(figures)
+        return sample
+
+    for number in range(arguments.rounds):
+        print(f"round {number + 1} of {arguments.rounds}", flush=True)
+        for subject in SUBJECTS if number % 2 == 0 else SUBJECTS[::-1]:
+            if arguments.only and subject is not Virtlaned \
+                    and not re.search(arguments.only, subject.name):
+                continue
+            for ring in rings:
+                for client in CLIENTS:
+                    with subject(huge) as forwarder:
+                        of_ring = _sizes_of(client, subject, ring, sizes)
+                        if client == "virtio-user":
+                            for size, *figures in CLIENTS[client](
+                                    forwarder, ring, of_ring, seconds, huge):
+                                samples.setdefault((client, subject.name, ring, size), {})[
+                                    number] = Sample(*figures)
+                            continue
+                        for size in of_ring:
+                            keep((client, subject.name, ring, size), number,
+                                 lambda: _figures(forwarder, ring, "round", size, seconds))
+            for load, load_sizes in OTHER_LOADS.items():
+                if subject is TestpmdMac:
                     continue
                 with subject(huge) as forwarder:
-                    for size, *figures in CLIENTS[client](forwarder, ring, sizes, seconds, huge):
-                        key = (client, subject.name, ring, size)
-                        samples.setdefault(key, {})[number] = Sample(*figures)
+                    for size in load_sizes:
+                        keep((load, subject.name, "split", size), number,
+                             lambda: _figures(forwarder, "split", load, size, seconds))
     return samples
+
+
+def _figures(forwarder, ring, load, size, seconds):
+    result, cycles = run_pktgen(forwarder, ring, load, size, seconds)
+    return result["rx_frames_per_second"], result["cycles_per_frame"], cycles
+
+
+def _compare(samples, case):
+    ours = {key: value for key, value in samples.items()
+            if key[0] == case and key[1] == Virtlaned.name}
+    entries = [
+        compare.comparison(
+            mine, samples[case, subject.name, ring, size], side="back end", suite="switch",
+            case=case, ring=ring, size=size, subject=f"virtlaned, {ring}", peer=subject.name,
+        )
+        for subject in SUBJECTS[1:]
+        for (_, _, ring, size), mine in ours.items()
+        if (case, subject.name, ring, size) in samples
+    ]
+    return [entry for entry in entries if entry]
+
+
+def _table(samples, case):
+    """Medians of everybody: Mframes/s, and cycles of the switch's core."""
+    rings = [ring for ring in LAYOUTS if any(key[0] == case and key[2] == ring for key in samples)]
+    sizes = sorted({key[3] for key in samples if key[0] == case}, key=lambda size: (
+        not isinstance(size, int), size if isinstance(size, int) else 0))
+    lines = []
+    for ring in rings:
+        for subject in SUBJECTS:
+            cells = {}
+            for size in sizes:
+                found = samples.get((case, subject.name, ring, size))
+                if not found:
+                    continue
+                rate = compare.median([one.rate for one in found.values()])
+                cycles = compare.median([one.back_end for one in found.values()])
+                cells[size] = f"{rate / 1e6:.2f} ({'-' if cycles is None else f'{cycles:.0f}'})"
+            if cells:
+                lines.append((f"{subject.name}, {ring}", cells))
+    report.matrix(f"{case}: Mframes/s (cycles of the switch's core)", sizes, lines)
 
 
 def _plot(samples, rings, sizes):
@@ -39,45 +122,26 @@ def _plot(samples, rings, sizes):
         return (compare.median(rates), *compare.middle_half(rates)) if rates else None
 
     groups = [(ring, size) for ring in rings for size in sizes]
-    plot.bars(
-        "switch", "Through the switch, both directions", "Mframes/s",
-        [f"{ring}, {size}" for ring, size in groups],
-        [(f"{subject.name}; {client}", [bar(client, subject.name, *group) for group in groups])
-         for client, subject in PAIRS],
-    )
-
-
-def _compare(samples, rings, sizes, client):
-    entries = [
-        compare.comparison(
-            samples[client, Virtlaned.name, ring, size], samples[client, subject.name, ring, size],
-            side="back end", suite="switch", case=f"through the switch, {client}", ring=ring,
-            size=size, subject=f"{Virtlaned.name}, {ring}", peer=subject.name,
+    for client in CLIENTS:
+        plot.bars(
+            f"switch-{client.replace(' ', '-')}", f"Through the switch, both directions; {client}",
+            "Mframes/s", [f"{ring}, {report.size_name(size)}" for ring, size in groups],
+            [(subject.name, [bar(client, subject.name, *group) for group in groups])
+             for subject in SUBJECTS],
         )
-        for ring in rings
-        for size in sizes
-        for of, subject in PAIRS
-        if of == client and subject is not Virtlaned
-        and (client, subject.name, ring, size) in samples
-    ]
-    return [entry for entry in entries if entry]
 
 
 def run(arguments, huge):
     machine.require_two_cpus()
-    rings = arguments.rings or RINGS
-    sizes = [size for size in arguments.sizes or SIZES if isinstance(size, int)] or SIZES
-    samples = _measure(
-        rings, sizes, arguments.rounds, arguments.seconds or 0.7, huge, arguments.only
-    )
+    rings = arguments.rings or list(LAYOUTS)
+    sizes = [size for size in arguments.sizes or SIZES if size != "tso"]
+    samples = _measure(arguments, rings, sizes, arguments.seconds or 0.7, huge)
     entries = []
-    for client in CLIENTS:
-        of_client = _compare(samples, rings, sizes, client)
-        report.comparisons(
-            f"Through the switch, {client} at both ports, both directions, Mframes/s;"
-            " cycles of client + switch", of_client,
-        )
-        entries += of_client
+    for case in [*CLIENTS, *OTHER_LOADS]:
+        _table(samples, case)
+        of_case = _compare(samples, case)
+        report.comparisons(f"{case}; cycles of client + switch", of_case)
+        entries += of_case
     report.save("switch", entries)
-    _plot(samples, rings, sizes)
+    _plot(samples, rings, [size for size in (64, 512, 1518) if size in sizes])
     return entries

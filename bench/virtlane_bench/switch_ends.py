@@ -16,6 +16,7 @@ from .machine import APPLICATION_CPU, BACK_END_CPU
 MACS = ("52:54:00:00:02:01", "52:54:00:00:02:02")
 NAMES = ("a", "b")
 IN_FLIGHT = 512  # frames that each port sends at first; they go round
+IN_FLIGHT_LARGE = 32  # the same of frames of 64 KiB
 QUEUE_SIZE = 1024
 _BURST = 32  # of testpmd
 _WARM_UP_SECONDS = 0.3
@@ -28,9 +29,11 @@ _SETTLE_SECONDS = 0.05
 
 class Virtlaned:
     name = "virtlaned, MAC lookup"
+    delay = 0  # seconds that pktgen is to wait for it, once connected
+    offloads = ["--offload", "csum,tso4,tso6"]  # that it offers, which a stock guest takes
 
-    def __init__(self, huge):
-        config = f"[switch]\nworkers = {BACK_END_CPU}\npoll = always\n"
+    def __init__(self, huge=False, poll="always", settings=""):
+        config = f"[switch]\nworkers = {BACK_END_CPU}\npoll = {poll}\n{settings}"
         self._daemon = virtlane.Switch(config=config)
         self.sockets = [self._daemon.add_vhost(name) for name in NAMES]
         self._begin = None
@@ -43,6 +46,13 @@ class Virtlaned:
 
     def connected(self):
         pass
+
+    def add_idle(self, count):
+        """More ports: their sockets."""
+        return [self._daemon.add_vhost(f"idle{number}") for number in range(count)]
+
+    def check_law(self):
+        self._daemon.check_law()
 
     def _counts(self):
         (worker,) = self._daemon.call("worker.list")
@@ -61,6 +71,8 @@ class TestpmdIo:
 
     name = "DPDK testpmd, net_vhost, io"
     forward = "io"
+    delay = 0
+    offloads = ["--offload", "csum"]
 
     def __init__(self, huge):
         self._scratch = paths.scratch()
@@ -100,6 +112,8 @@ class TestpmdMac(TestpmdIo):
 class OvsNormal:
     name = "Open vSwitch with DPDK, NORMAL"
     wired = False
+    delay = 1.5  # it forwards nothing until some time after a port is up
+    offloads = []
 
     def __init__(self, huge):
         self._daemon = ovs.OpenVswitch(pmd_cpus=(BACK_END_CPU,), huge=huge, memory_mb=300)
@@ -132,27 +146,65 @@ class OvsFlows(OvsNormal):
 
 # Clients
 
+# By kind of ring: pktgen's options, and those of a virtio-user device. "stock" is what a guest with
+# Linux negotiates: split rings, mergeable buffers, EVENT_IDX, offloads, no IN_ORDER. (virtio-user
+# has neither EVENT_IDX nor, in testpmd, offloads.)
+LAYOUTS = {
+    "split": (["--ring", "split"], {"packed_vq": 0, "in_order": 0, "mrg_rxbuf": 0}),
+    "packed": (["--ring", "packed-in-order"], {"packed_vq": 1, "in_order": 1, "mrg_rxbuf": 0}),
+    "stock": (["--ring", "split", "--mergeable"],
+              {"packed_vq": 0, "in_order": 0, "mrg_rxbuf": 1}),
+}
+# What goes from port to port when our driver is the client: both directions of frames that come
+# back for ever; or new frames, one way, or from and to so many addresses.
+LOADS = {
+    "round": ["--mode", "reflect", "--reflect", "swap"],
+    "one way": ["--max-loss", 100],
+    "many": ["--both-ways", "--max-loss", 100],
+    "10,000 MACs": ["--both-ways", "--macs", 10000, "--max-loss", 100],
+}
 
-def _from_pktgen(subject, ring, sizes, seconds, _huge):
-    layout = {"split": "split", "packed": "packed-in-order"}[ring]
+
+def run_pktgen(subject, ring, load, size, seconds, more=()):
+    """A run of virtlane-pktgen on both ports: its report, and the subject's cycles a frame."""
+    options = [*LOADS[load], "--size", size, *LAYOUTS[ring][0]]
+    if ring == "stock":
+        options += subject.offloads
+    if load == "round":
+        large = isinstance(size, int) and size > 9000
+        options += ["--in-flight", IN_FLIGHT_LARGE if large else IN_FLIGHT]
+    with pktgen.Pktgen(
+        *options, "--queue-size", QUEUE_SIZE, "--cpus", APPLICATION_CPU, "--delay", subject.delay,
+        "--warmup", _WARM_UP_SECONDS, "--time", seconds, *more, *subject.sockets,
+    ) as client:
+        subject.connected()
+        time.sleep(_CONNECT_SECONDS + subject.delay + _WARM_UP_SECONDS)
+        subject.mark()
+        time.sleep(max(seconds - 2 * _CONNECT_SECONDS, 0.1))
+        cycles = subject.cycles()
+        return client.report(), cycles
+
+
+def measure_latency(subject, rate, seconds):
+    """Percentiles of the way from the first port to the second, in nanoseconds, by name."""
+    with pktgen.Pktgen(
+        "--latency", "--rate", f"{rate:.0f}", "--max-loss", 100, "--ring", "split",
+        "--queue-size", QUEUE_SIZE, "--cpus", APPLICATION_CPU, "--delay", subject.delay,
+        "--warmup", _WARM_UP_SECONDS, "--time", seconds, *subject.sockets,
+    ) as client:
+        return client.report()["directions"][0]["latency_ns"]
+
+
+def _from_pktgen(subject, ring, sizes, seconds, _huge, load="round"):
     for size in sizes:
-        with pktgen.Pktgen(
-            "--mode", "reflect", "--reflect", "swap", "--in-flight", IN_FLIGHT, "--size", size,
-            "--ring", layout, "--queue-size", QUEUE_SIZE, "--cpus", APPLICATION_CPU,
-            "--warmup", _WARM_UP_SECONDS, "--time", seconds, *subject.sockets,
-        ) as client:
-            time.sleep(_CONNECT_SECONDS + _WARM_UP_SECONDS)
-            subject.mark()
-            time.sleep(max(seconds - 2 * _CONNECT_SECONDS, 0.1))
-            cycles = subject.cycles()
-            report = client.report()
+        report, cycles = run_pktgen(subject, ring, load, size, seconds)
         yield size, report["rx_frames_per_second"], report["cycles_per_frame"], cycles
 
 
 def _from_testpmd(subject, ring, sizes, seconds, huge):
-    layout = {"packed_vq": int(ring == "packed"), "in_order": int(ring == "packed")}
+    sizes = [size for size in sizes if isinstance(size, int) and size <= 1518]
     devices = [
-        testpmd.virtio_user(path, mac, queue_size=QUEUE_SIZE, number=number, **layout)
+        testpmd.virtio_user(path, mac, queue_size=QUEUE_SIZE, number=number, **LAYOUTS[ring][1])
         for number, (path, mac) in enumerate(zip(subject.sockets, MACS))
     ]
     with testpmd.Testpmd(*devices, cpus=(BACK_END_CPU, APPLICATION_CPU), mbufs=16384,
@@ -180,11 +232,4 @@ def _received(client):
 
 
 CLIENTS = {"our driver": _from_pktgen, "virtio-user": _from_testpmd}
-# Frames that go round have to arrive from the first on. Open vSwitch loses those that come before
-# it has taken up a new connection, and our generator does not wait for that.
-PAIRS = [
-    (client, subject)
-    for subject in (Virtlaned, TestpmdIo, TestpmdMac, OvsNormal, OvsFlows)
-    for client in CLIENTS
-    if client == "virtio-user" or not issubclass(subject, OvsNormal)
-]
+SUBJECTS = (Virtlaned, TestpmdIo, TestpmdMac, OvsNormal, OvsFlows)

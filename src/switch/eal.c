@@ -12,10 +12,13 @@
 #include "switch/state.h"
 
 enum {
-	HEAP_MEGABYTES = 256, /* address space; becomes memory as tables fill */
+	/* Address space, which becomes memory as tables fill: of a small switch, and what rte_hash
+	 * takes for an entry of the MAC table at most. */
+	HEAP_MEGABYTES = 256,
+	MAC_ENTRY_BYTES = 128,
 };
 
-int eal_start(struct error *error)
+int eal_start(uint32_t mac_table_size, struct error *error)
 {
 	static bool started;
 	char lcores[64], heap[32];
@@ -27,7 +30,12 @@ int eal_start(struct error *error)
 	(void)snprintf(lcores, sizeof(lcores), "0@(0-%ld)", cpus - 1);
 	if (cpus == 1)
 		(void)snprintf(lcores, sizeof(lcores), "0@0");
-	(void)snprintf(heap, sizeof(heap), "%d", HEAP_MEGABYTES);
+	(void)snprintf(
+		heap,
+		sizeof(heap),
+		"%u",
+		HEAP_MEGABYTES + (unsigned)((uint64_t)mac_table_size * MAC_ENTRY_BYTES >> 20)
+	);
 	const char *arguments[] = {
 		"virtlaned",
 		"--no-huge",

@@ -361,7 +361,7 @@ int switch_create(
 	struct error *error
 )
 {
-	int result = eal_start(error);
+	int result = eal_start(settings->mac_table_size, error);
 
 	if (result < 0)
 		return result;

@@ -346,6 +346,11 @@ def test_stats_watch_prints_again_and_again(switch):
         process.stdout.close()
 
 
+def test_the_largest_mac_table_can_be_had():
+    with virtlane.Switch(config="[switch]\nmac-table-size = 16777216\n") as large:
+        assert large.call("mac.list") == []
+
+
 def test_worker_list_names_the_queues_of_a_tap(switch, make_namespace):
     switch.add_tap("t", make_namespace())
     workers = switch.call("worker.list")

@@ -517,7 +517,7 @@ static int start(void **)
 {
 	struct error error;
 
-	return eal_start(&error);
+	return eal_start(65536, &error);
 }
 
 static int stop(void **)
