@@ -22,6 +22,7 @@ enum {
 	 * system call when it wakes it, and frames wait for the next look: so not at each short
 	 * gap. */
 	QUEUE_IDLE_MICROSECONDS = 1000,
+	DOZING_A_ROUND = 16,	  /* queues without frames that are looked at, with poll = always */
 	EVENTS_MICROSECONDS = 20, /* between looks for notifications while there is work */
 	REST_ROUNDS = 16, /* for a queue whose poll is a system call and found nothing, or that
 			   * has to wait for its partner */
@@ -124,6 +125,13 @@ static void rouse_queue(struct poll_set *polls, const struct port *port, unsigne
 		rouse(polls, place, rte_rdtsc());
 }
 
+/* Poll the n-th of those that are polled no more; the last one takes its place. */
+static void leave_alone(struct poll_set *polls, unsigned n)
+{
+	polls->entries[polls->awake[n]].awake = false;
+	polls->awake[n] = polls->awake[--polls->awake_count];
+}
+
 /* Ask for notifications of the n-th that is polled, and poll it no more unless it has frames after
  * all or cannot tell. */
 static enum port_sleep put_to_sleep(struct poll_set *polls, unsigned n)
@@ -135,10 +143,8 @@ static enum port_sleep put_to_sleep(struct poll_set *polls, unsigned n)
 	if (answer == PORT_AWAKE && entry->blocked)
 		answer = PORT_SILENT;
 
-	if (answer == PORT_ASLEEP) {
-		entry->awake = false;
-		polls->awake[n] = polls->awake[--polls->awake_count];
-	}
+	if (answer == PORT_ASLEEP)
+		leave_alone(polls, n);
 	return answer;
 }
 
@@ -228,6 +234,27 @@ static unsigned poll_queue(struct worker *worker, struct poll_entry *entry)
 	return done;
 }
 
+/* With poll = always nobody notifies, so queues without frames are looked at in turn, some of them
+ * in each round. */
+static unsigned poll_dozing(struct worker *worker, struct poll_set *polls, uint64_t now)
+{
+	unsigned total = 0;
+
+	for (unsigned i = 0; i < DOZING_A_ROUND && polls->awake_count < polls->count; i++) {
+		uint32_t place = polls->cursor < polls->count ? polls->cursor : 0;
+		struct poll_entry *entry = &polls->entries[place];
+
+		polls->cursor = place + 1;
+		if (entry->awake)
+			continue;
+		unsigned n = poll_queue(worker, entry);
+		if (n > 0)
+			rouse(polls, place, now);
+		total += n;
+	}
+	return total;
+}
+
 /* `now` is the time stamp counter. */
 static unsigned poll_round(struct worker *worker, uint64_t now)
 {
@@ -252,14 +279,16 @@ static unsigned poll_round(struct worker *worker, uint64_t now)
 			count(&entry->port->busy_cycles[entry->queue], after - before);
 			before = after;
 			entry->idle_since = now;
-		} else if (now - entry->idle_since > idle_limit && !poll_always) {
+		} else if (now - entry->idle_since > idle_limit) {
 			entry->idle_since = now;
-			/* The last one has taken its place: it is next. */
-			if (put_to_sleep(polls, i) == PORT_ASLEEP)
+			/* The last one takes its place: it is next. */
+			if (poll_always)
+				leave_alone(polls, i--);
+			else if (put_to_sleep(polls, i) == PORT_ASLEEP)
 				i--;
 		}
 	}
-	return total;
+	return poll_always ? total + poll_dozing(worker, polls, now) : total;
 }
 
 /* ---- sleep ---- */
@@ -315,7 +344,8 @@ static void look_for_events(struct worker *worker, uint64_t now)
 {
 	const struct poll_set *polls = polls_of(worker);
 
-	if (now < worker->events_due || polls == NULL || polls->awake_count == polls->count)
+	if (now < worker->events_due || worker->sw->settings.poll_always || polls == NULL
+	    || polls->awake_count == polls->count)
 		return;
 	worker->events_due = now + cycles_of(EVENTS_MICROSECONDS);
 	sleep_until_event(worker, 0);

@@ -5,9 +5,10 @@
  *
  * It polls the queues that have work. One that has had none for a while is asked for notifications,
  * looked at once more, and left alone until one comes: so a thousand idle ports cost a busy one
- * nothing but a look at epoll now and then. After a short spell without any work all are left alone
- * and the worker sleeps in epoll_wait(). Between rounds it reports a quiescent state: what control
- * has unpublished before is not used after.
+ * nothing but a look at epoll now and then. (With poll = always nobody is asked, and some of those
+ * without frames are looked at in each round.) After a short spell without any work all are left
+ * alone and the worker sleeps in epoll_wait(). Between rounds it reports a quiescent state: what
+ * control has unpublished before is not used after.
  */
 #pragma once
 
@@ -48,6 +49,7 @@ struct poll_set {
 	unsigned count;
 	bool adopted; /* the worker has seen it as it is */
 	unsigned awake_count;
+	uint32_t cursor; /* of the next entry to look at that is not awake, with poll = always */
 	uint32_t *awake; /* indices of entries that are polled; in the same allocation */
 	struct poll_entry entries[];
 };

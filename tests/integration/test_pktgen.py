@@ -31,8 +31,13 @@ def test_frames_of_all_sizes_pass_the_switch(switch, ring):
         assert generator.process.returncode == 0
 
 
-def test_a_queue_that_sleeps_is_heard_while_others_are_busy(switch):
-    """A worker with work elsewhere polls an idle queue no more; its frames come all the same."""
+@pytest.mark.parametrize("poll", ["adaptive", "always"])
+def test_a_queue_that_sleeps_is_heard_while_others_are_busy(stack, poll):
+    """A worker with work elsewhere does not poll an idle queue in each round; its frames come all
+    the same, be they announced or not."""
+    switch = stack.enter_context(virtlane.Switch(config=f"[switch]\npoll = {poll}\n"))
+    for number in range(40):
+        switch.add_vhost(f"nobody{number}")
     a, b, c, d = [switch.add_vhost(name) for name in "abcd"]
     busy = ("--mode", "reflect", "--reflect", "swap", "--in-flight", "64", "--time", "6", a, b)
     with Pktgen(*busy) as others:
