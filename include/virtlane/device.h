@@ -123,8 +123,8 @@ void vl_device_queue_status(
 
 /*
  * Borrow frames the driver sent on a pair: up to `max` (at most VL_BURST_MAX), oldest first. They
- * stay valid until they are given back; all have to be given back, or put off, before the next borrow. A frame
- * without room for the virtio-net header, or nothing behind it, comes with size 0.
+ * stay valid until they are given back; all have to be given back, or put off, before the next
+ * borrow. A frame without room for the virtio-net header, or nothing behind it, comes with size 0.
  * A queue the driver has disabled gives none: its frames are discarded and counted (see
  * vl_device_discarded()). -EPROTO: the queue broke the rules and is stopped until the next
  * session (vl_queue_status.broken).
@@ -134,8 +134,8 @@ int vl_device_borrow(
 );
 /* Give the oldest `count` borrowed frames back, and notify the driver if it wishes. */
 void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count);
-/* Leave the newest `count` borrowed frames where they are, before the others are given back: the next
- * borrow begins with them. For who cannot pass them on now. */
+/* Leave the newest `count` borrowed frames where they are, before the others are given back: the
+ * next borrow begins with them. For who cannot pass them on now. */
 void vl_device_put_off(struct vl_device *device, unsigned pair, unsigned count);
 /* Frames and bytes that were discarded on disabled queues so far. */
 void vl_device_discarded(
@@ -157,6 +157,28 @@ enum vl_delivery {
  * when the driver does not take partial ones.
  */
 unsigned vl_device_copy_in(
+	struct vl_device *device,
+	unsigned pair,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	enum vl_delivery *results
+);
+
+/*
+ * Who copies large pieces in place of the calling processor: a DMA engine. Its functions are called
+ * by vl_device_copy_in_by() only, in the thread that calls that.
+ */
+struct vl_copier {
+	uint32_t least; /* bytes: what is smaller is copied by the processor */
+	/* Begin to copy. Both ends stay where they are until `finish`, and nothing else is written
+	 * to `to` meanwhile. False: not now; the processor copies. */
+	bool (*start)(struct vl_copier *copier, void *to, const void *from, uint32_t size);
+	/* Return when all that was begun has been copied. */
+	void (*finish)(struct vl_copier *copier);
+};
+/* vl_device_copy_in() with help; `copier` may be NULL. All is copied when it returns. */
+unsigned vl_device_copy_in_by(
+	struct vl_copier *copier,
 	struct vl_device *device,
 	unsigned pair,
 	const struct vl_frame *const *frames,

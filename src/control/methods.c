@@ -136,7 +136,7 @@ static json_t *worker_json(const struct switch_state *sw, unsigned index)
 		json_array_append_new(loads, json_real(queue.load));
 	}
 	return json_pack(
-		"{s:i, s:o?, s:o, s:o, s:i, s:f, s:I, s:I, s:I, s:I}",
+		"{s:i, s:o?, s:o, s:o, s:i, s:f, s:I, s:I, s:I, s:I, s:I}",
 		"index",
 		(int)index,
 		"cpu",
@@ -156,7 +156,9 @@ static json_t *worker_json(const struct switch_state *sw, unsigned index)
 		"rx_frames",
 		(json_int_t)status.rx_frames,
 		"busy_cycles",
-		(json_int_t)status.busy_cycles
+		(json_int_t)status.busy_cycles,
+		"dma_copies",
+		(json_int_t)status.dma_copies
 	);
 }
 

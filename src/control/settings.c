@@ -252,6 +252,28 @@ const struct setting switch_setting_table[] = {
 			"(always).",
 	},
 	{
+		.name = "dma",
+		.codec = &codec_file_name,
+		.argument = "DEVICE[,...]",
+		.preset = "none",
+		.can_be_none = true,
+		SWITCH_FIELD(dma),
+		.help = "DMA engines that copy large pieces of frames, by their names in DPDK: the "
+			"first for the first worker, and so on. They have to share the addresses "
+			"of a process, as Intel's DSA does; dma_skeleton is one in software, for "
+			"tests.",
+	},
+	{
+		.name = "dma-least",
+		.codec = &codec_number,
+		.argument = "BYTES",
+		.preset = "16384",
+		.min = 65,
+		.max = 65536,
+		SWITCH_FIELD(dma_least),
+		.help = "Smaller pieces are copied by the worker itself.",
+	},
+	{
 		.name = "rebalance",
 		.codec = &codec_bool,
 		.argument = "yes|no",

@@ -40,7 +40,19 @@ unsigned vl_device_copy_in(
 	enum vl_delivery *results
 )
 {
-	return device->ops->copy_in(device, pair, frames, count, results);
+	return device->ops->copy_in(NULL, device, pair, frames, count, results);
+}
+
+unsigned vl_device_copy_in_by(
+	struct vl_copier *copier,
+	struct vl_device *device,
+	unsigned pair,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	enum vl_delivery *results
+)
+{
+	return device->ops->copy_in(copier, device, pair, frames, count, results);
 }
 
 void vl_device_flush(struct vl_device *device, unsigned pair)

@@ -16,6 +16,7 @@
 struct receiver {
 	const struct receive_filter *filter; /* NULL: everything is wanted */
 	uint32_t accepts;		     /* NEED_* */
+	struct vl_copier *copier;	     /* of large pieces; may be NULL */
 };
 
 /* Buffers that were taken for one frame. */
@@ -26,13 +27,14 @@ struct plan {
 	bool checksum; /* to be computed */
 };
 
-static inline struct receiver receiver_of(const struct vl_device *device)
+static inline struct receiver receiver_of(const struct vl_device *device, struct vl_copier *copier)
 {
 	struct vl_device *shared = (struct vl_device *)device;
 
 	return (struct receiver){
 		.filter = atomic_load_explicit(&shared->filter, memory_order_acquire),
 		.accepts = atomic_load_explicit(&shared->accepts, memory_order_relaxed),
+		.copier = copier,
 	};
 }
 
@@ -137,8 +139,34 @@ static void copy_with_sum(struct span_cursor *to, const struct vl_frame *frame, 
 	}
 }
 
+static inline void
+copy_piece(const struct receiver *receiver, void *to, const void *from, size_t size)
+{
+	struct vl_copier *copier = receiver->copier;
+
+	if (copier != NULL && size >= copier->least
+	    && copier->start(copier, to, from, (uint32_t)size))
+		return;
+	bytes_copy(to, from, size);
+}
+
+/* spans_put() of a piece of a frame's tail. */
+static void
+put_tail(const struct receiver *receiver, struct span_cursor *to, const uint8_t *from, size_t size)
+{
+	while (size > 0 && to->count > 0) {
+		size_t piece = to->span->iov_len < size ? to->span->iov_len : size;
+
+		copy_piece(receiver, to->span->iov_base, from, piece);
+		spans_advance(to, piece);
+		from += piece;
+		size -= piece;
+	}
+}
+
 /* Copy a frame over its pieces of memory. */
-static void copy_frame(const struct queue *queue, const struct plan *plan)
+static void
+copy_frame(const struct receiver *receiver, const struct queue *queue, const struct plan *plan)
 {
 	const struct vl_frame *frame = plan->frame;
 	struct span_cursor to = {queue->spans + plan->first, plan->count};
@@ -158,7 +186,7 @@ static void copy_frame(const struct queue *queue, const struct plan *plan)
 	spans_put(&to, &header, queue->header_size);
 	spans_put(&to, frame->head, frame->head_size);
 	for (uint32_t i = 0; i < frame->tail_count; i++)
-		spans_put(&to, frame->tail[i].iov_base, frame->tail[i].iov_len);
+		put_tail(receiver, &to, frame->tail[i].iov_base, frame->tail[i].iov_len);
 }
 
 /* ---- into plain buffers ---- */
@@ -216,8 +244,13 @@ static void note_written(
 }
 
 /* A frame into the one buffer that holds it. */
-ALWAYS_INLINE void
-put_whole(const struct vl_frame *frame, uint8_t *header, uint8_t *data, const size_t header_size)
+ALWAYS_INLINE void put_whole(
+	const struct receiver *receiver,
+	const struct vl_frame *frame,
+	uint8_t *header,
+	uint8_t *data,
+	const size_t header_size
+)
 {
 	const struct iovec *tail = frame->tail;
 
@@ -225,14 +258,18 @@ put_whole(const struct vl_frame *frame, uint8_t *header, uint8_t *data, const si
 	bytes_copy_head(data, frame->head, frame->head_size);
 	data += frame->head_size;
 	for (uint32_t i = 0; i < frame->tail_count; i++) {
-		bytes_copy(data, tail[i].iov_base, tail[i].iov_len);
+		copy_piece(receiver, data, tail[i].iov_base, tail[i].iov_len);
 		data += tail[i].iov_len;
 	}
 }
 
 /* Any other: perhaps into several buffers, or with a sum to be computed. */
-static void
-put_planned(const struct queue *queue, const struct plan *plan, const struct ring_plain *buffers)
+static void put_planned(
+	const struct receiver *receiver,
+	const struct queue *queue,
+	const struct plan *plan,
+	const struct ring_plain *buffers
+)
 {
 	struct plan spread = *plan;
 	struct iovec *span = queue->spans;
@@ -243,7 +280,7 @@ put_planned(const struct queue *queue, const struct plan *plan, const struct rin
 	}
 	spread.first = 0;
 	spread.count = 2 * plan->count;
-	copy_frame(queue, &spread);
+	copy_frame(receiver, queue, &spread);
 }
 
 /* The first frames of a burst that go as they are into one buffer each: how many. */
@@ -371,9 +408,11 @@ ALWAYS_INLINE unsigned copy_plain(
 	if (mixed.used < taken)
 		ring_untake(ring, packed, taken - mixed.used);
 	for (uint32_t i = 0; i < whole; i++)
-		put_whole(frames[i], buffers.at[i].header, buffers.at[i].data, header_size);
+		put_whole(
+			receiver, frames[i], buffers.at[i].header, buffers.at[i].data, header_size
+		);
 	for (unsigned i = 0; i < mixed.planned; i++)
-		put_planned(queue, &mixed.plans[i], &buffers);
+		put_planned(receiver, queue, &mixed.plans[i], &buffers);
 	return done;
 }
 
@@ -415,12 +454,12 @@ static unsigned copy_any(
 		planned++;
 	}
 	for (unsigned i = 0; i < planned; i++)
-		copy_frame(queue, &plans[i]);
+		copy_frame(receiver, queue, &plans[i]);
 	return done;
 }
 
 ALWAYS_INLINE unsigned copy_burst(
-	const struct vl_device *device,
+	const struct receiver *receiver,
 	struct queue *queue,
 	const struct vl_frame *const *frames,
 	unsigned count,
@@ -428,22 +467,15 @@ ALWAYS_INLINE unsigned copy_burst(
 	const bool packed
 )
 {
-	const struct receiver receiver = receiver_of(device);
 	unsigned done = 0, n;
 
 	/* Several times if large frames take more buffers than are taken at once. */
 	do {
 		n = queue->header_size == 12 ? copy_plain(
-			    &receiver,
-			    queue,
-			    frames + done,
-			    count - done,
-			    results + done,
-			    packed,
-			    12
+			    receiver, queue, frames + done, count - done, results + done, packed, 12
 		    )
 					     : copy_plain(
-						     &receiver,
+						     receiver,
 						     queue,
 						     frames + done,
 						     count - done,
@@ -455,12 +487,13 @@ ALWAYS_INLINE unsigned copy_burst(
 	} while (n > 0 && done < count);
 	if (done < count)
 		done += copy_any(
-			&receiver, queue, frames + done, count - done, results + done, packed
+			receiver, queue, frames + done, count - done, results + done, packed
 		);
 	return done;
 }
 
 unsigned device_copy_in(
+	struct vl_copier *copier,
 	struct vl_device *device,
 	unsigned pair,
 	const struct vl_frame *const *frames,
@@ -478,9 +511,12 @@ unsigned device_copy_in(
 			results[i] = VL_DOWN;
 		return count;
 	}
+	const struct receiver receiver = receiver_of(device, copier);
 	unsigned done = queue->ring.packed
-				? copy_burst(device, queue, frames, count, results, true)
-				: copy_burst(device, queue, frames, count, results, false);
+				? copy_burst(&receiver, queue, frames, count, results, true)
+				: copy_burst(&receiver, queue, frames, count, results, false);
+	if (copier != NULL)
+		copier->finish(copier);
 	if (atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
 		queue_signal_error(queue);
 	return done;

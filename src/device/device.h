@@ -63,18 +63,19 @@ struct device_ops {
 	int (*borrow)(struct vl_device *, unsigned pair, struct vl_frame *, unsigned max);
 	void (*give_back)(struct vl_device *, unsigned pair, unsigned count);
 	unsigned (*copy_in
-	)(struct vl_device *,
+	)(struct vl_copier *,
+	  struct vl_device *,
 	  unsigned pair,
 	  const struct vl_frame *const *,
 	  unsigned count,
 	  enum vl_delivery *);
 	void (*flush)(struct vl_device *, unsigned pair);
 };
-#define DEVICE_OPS_OF(level)                                                                                                        \
-	int device_borrow_##level(struct vl_device *, unsigned, struct vl_frame *, unsigned);                                       \
-	void device_give_back_##level(struct vl_device *, unsigned, unsigned);                                                      \
-	unsigned                                                                                                                    \
-		device_copy_in_##level(struct vl_device *, unsigned, const struct vl_frame *const *, unsigned, enum vl_delivery *); \
+#define DEVICE_OPS_OF(level)                                                                                                                            \
+	int device_borrow_##level(struct vl_device *, unsigned, struct vl_frame *, unsigned);                                                           \
+	void device_give_back_##level(struct vl_device *, unsigned, unsigned);                                                                          \
+	unsigned                                                                                                                                        \
+		device_copy_in_##level(struct vl_copier *, struct vl_device *, unsigned, const struct vl_frame *const *, unsigned, enum vl_delivery *); \
 	void device_flush_##level(struct vl_device *, unsigned);
 DEVICE_OPS_OF(v2)
 DEVICE_OPS_OF(v3)

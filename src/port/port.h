@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "port/settings.h"
 #include "port/status.h"
+#include "virtlane/device.h"
 #include "virtlane/frame.h"
 
 struct event_base;
@@ -56,13 +57,14 @@ struct port_ops {
 	/* The oldest `done` of them are done with, the others, `put_off`, come again next time. */
 	void (*give_back)(struct port *port, unsigned queue, unsigned done, unsigned put_off);
 	/* Copy frames to the port. Returns how many were dealt with, results[i] being DELIVERED or
-	 * a drop reason; fewer than `count` means no free buffers now. */
+	 * a drop reason; fewer than `count` means no free buffers now. The copier may be NULL. */
 	unsigned (*copy_in
 	)(struct port *port,
 	  unsigned queue,
 	  const struct vl_frame *const *frames,
 	  unsigned count,
-	  int *results);
+	  int *results,
+	  struct vl_copier *copier);
 	/* Make visible what was copied in. */
 	void (*flush)(struct port *port, unsigned queue);
 	/* How many queues frames to the port are spread over; 0: the port is down. */

@@ -145,13 +145,8 @@ static int write_frame(int fd, const struct vl_frame *frame)
 	}
 }
 
-static unsigned tap_copy_in(
-	struct port *port,
-	unsigned queue,
-	const struct vl_frame *const *frames,
-	unsigned count,
-	int *results
-)
+static unsigned
+tap_copy_in(struct port *port, unsigned queue, const struct vl_frame *const *frames, unsigned count, int *results, struct vl_copier *)
 {
 	int fd = atomic_load_explicit(&tap_of(port)->queues[queue].fd, memory_order_relaxed);
 

@@ -65,7 +65,8 @@ static unsigned vhost_copy_in(
 	unsigned queue,
 	const struct vl_frame *const *frames,
 	unsigned count,
-	int *results
+	int *results,
+	struct vl_copier *copier
 )
 {
 	static const int reasons[] = {
@@ -76,7 +77,9 @@ static unsigned vhost_copy_in(
 		[VL_DOWN] = DROP_PORT_DOWN,
 	};
 	enum vl_delivery deliveries[VL_BURST_MAX];
-	unsigned done = vl_device_copy_in(vhost_of(port)->device, queue, frames, count, deliveries);
+	unsigned done = vl_device_copy_in_by(
+		copier, vhost_of(port)->device, queue, frames, count, deliveries
+	);
 
 	for (unsigned i = 0; i < done; i++)
 		results[i] = reasons[deliveries[i]];

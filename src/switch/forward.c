@@ -294,7 +294,8 @@ static void deliver_to_queue(
 			queue,
 			(const struct vl_frame *const *)&frames[done],
 			n - done,
-			&results[done]
+			&results[done],
+			dma_copier(worker->dma)
 		);
 		if (done == n)
 			break;
@@ -546,8 +547,14 @@ static unsigned deliver_to_partner(
 
 	if (shared)
 		rte_spinlock_lock(&port->tx_locks[queue]);
-	unsigned done =
-		port->ops->copy_in(port, queue, (const struct vl_frame *const *)frames, n, results);
+	unsigned done = port->ops->copy_in(
+		port,
+		queue,
+		(const struct vl_frame *const *)frames,
+		n,
+		results,
+		dma_copier(worker->dma)
+	);
 	port->ops->flush(port, queue);
 	if (shared)
 		rte_spinlock_unlock(&port->tx_locks[queue]);

@@ -7,6 +7,7 @@ void switch_settings_default(struct switch_settings *settings)
 	*settings = (struct switch_settings){
 		.worker_count = 1,
 		.rebalance = true,
+		.dma_least = 16384,
 		.mac_table_size = 65536,
 		.mac_age = 300,
 	};

@@ -331,6 +331,27 @@ static int create_tables(struct switch_state *sw, struct error *error)
 	return 0;
 }
 
+/* The first device for the first worker, and so on. */
+static int open_dma(struct switch_state *sw, struct error *error)
+{
+	char names[SWITCH_DMA_SIZE];
+	char *rest = names;
+	char *name;
+	int result = 0;
+
+	memcpy(names, sw->settings.dma, sizeof(names));
+	for (unsigned i = 0; result == 0 && (name = strsep(&rest, ",")) != NULL; i++) {
+		if (name[0] == '\0')
+			continue;
+		if (i >= sw->settings.worker_count)
+			return error_set(
+				error, -EINVAL, "dma: there are more devices than workers"
+			);
+		result = dma_open(name, sw->settings.dma_least, &sw->workers[i].dma, error);
+	}
+	return result;
+}
+
 static int start_workers(struct switch_state *sw, struct error *error)
 {
 	for (unsigned i = 0; i < sw->settings.worker_count; i++) {
@@ -382,6 +403,8 @@ int switch_create(
 	};
 	result = create_tables(sw, error);
 	if (result == 0)
+		result = open_dma(sw, error);
+	if (result == 0)
 		result = start_workers(sw, error);
 	if (result == 0)
 		result = start_timer(sw, error);
@@ -403,6 +426,8 @@ void switch_destroy(struct switch_state *sw)
 		remove_port(sw, switch_port(sw, sw->order[port_count(sw) - 1]));
 	for (unsigned i = 0; i < sw->settings.worker_count; i++)
 		worker_stop(&sw->workers[i]);
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		dma_close(sw->workers[i].dma);
 	if (sw->timer != NULL)
 		event_free(sw->timer);
 	mac_table_destroy(sw->macs);
@@ -752,6 +777,7 @@ int switch_worker_status(const struct switch_state *sw, unsigned index, struct w
 		.busy_cycles = atomic_load_explicit(&worker->busy_cycles, memory_order_relaxed),
 		.queue_count = polls == NULL ? 0 : polls->count,
 		.moved = worker->moved,
+		.dma_copies = dma_copies(worker->dma),
 	};
 	return 0;
 }

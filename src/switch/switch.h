@@ -21,6 +21,7 @@ struct switch_state;
 
 enum {
 	WORKERS_MAX = 64,
+	SWITCH_DMA_SIZE = 512,
 };
 
 struct switch_settings {
@@ -28,6 +29,8 @@ struct switch_settings {
 	int worker_cpus[WORKERS_MAX]; /* CPU each worker is pinned to; -1: not pinned */
 	bool poll_always;	      /* workers never sleep */
 	bool rebalance;		      /* queues move from busy workers to others */
+	char dma[SWITCH_DMA_SIZE];    /* names of DMA devices, one a worker, with commas */
+	uint32_t dma_least;	      /* bytes from which on a piece is copied by them */
 	uint32_t mac_table_size;      /* entries, 64..16777216 */
 	uint32_t mac_age;	      /* seconds; 0: entries stay until flushed */
 };
@@ -106,7 +109,8 @@ struct worker_status {
 	uint64_t sleeps, wakeups, rx_frames;
 	uint64_t busy_cycles; /* of the time stamp counter, in rounds that moved frames */
 	unsigned queue_count;
-	unsigned moved; /* queues that came from busier workers so far */
+	unsigned moved;	     /* queues that came from busier workers so far */
+	uint64_t dma_copies; /* pieces of frames that a DMA engine has copied for it */
 };
 int switch_worker_status(const struct switch_state *sw, unsigned worker, struct worker_status *out);
 /* Queues of a worker; returns false past the last. */

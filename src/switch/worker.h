@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "port/port.h"
+#include "switch/dma.h"
 #include "switch/mac_table.h"
 
 struct switch_state;
@@ -82,8 +83,9 @@ struct worker {
 	pthread_t thread;
 	bool started;
 	int epoll_fd, wake_fd;
-	double load;	/* of the last second */
-	unsigned moved; /* queues that came from busier workers */
+	double load;	 /* of the last second */
+	struct dma *dma; /* the worker's to use; NULL: none */
+	unsigned moved;	 /* queues that came from busier workers */
 	uint64_t sampled_busy, sampled_total;
 
 	/* shared */

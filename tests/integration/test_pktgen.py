@@ -60,6 +60,24 @@ def test_many_addresses_are_announced_and_found(switch):
     assert total["rx_replicated"] == 0, "nothing but announcements is flooded, to the one other"
 
 
+@pytest.mark.parametrize("buffers", ["1024", "16384"])
+def test_a_dma_engine_copies_large_pieces(buffers):
+    config = "[switch]\ndma = dma_skeleton\ndma-least = 900\n"
+    with virtlane.Switch(config=config) as switch:
+        a, b = switch.add_vhost("a"), switch.add_vhost("b")
+        with Pktgen("--frames", "3k", "--rate", "3k", "--queue-size", "4096", "--both-ways",
+                    "--size", "60-9000:997", "--buffer-size", buffers, "--mergeable", "--verify",
+                    a, b) as generator:
+            assert generator.report()
+        assert switch.call("worker.list")[0]["dma_copies"] > 1000
+        switch.check_law()
+
+
+def test_a_missing_dma_engine_is_told():
+    with pytest.raises(AssertionError, match="there is no DMA device wq7.3"):
+        virtlane.Switch(config="[switch]\ndma = wq7.3\n")
+
+
 @pytest.mark.parametrize("ring", RINGS)
 def test_a_cross_connect_makes_the_sender_wait_and_loses_nothing(switch, ring):
     """As fast as the sender can, to a receiver with few buffers that has a core with it to share."""
