@@ -467,24 +467,19 @@ ALWAYS_INLINE unsigned copy_burst(
 	const bool packed
 )
 {
-	unsigned done = 0, n;
+	const bool long_header = queue->header_size == 12;
+	unsigned done = 0, n = count;
 
 	/* Several times if large frames take more buffers than are taken at once. */
-	do {
-		n = queue->header_size == 12 ? copy_plain(
-			    receiver, queue, frames + done, count - done, results + done, packed, 12
-		    )
-					     : copy_plain(
-						     receiver,
-						     queue,
-						     frames + done,
-						     count - done,
-						     results + done,
-						     packed,
-						     10
-					     );
+	while (n > 0 && done < count) {
+		const struct vl_frame *const *next = frames + done;
+		unsigned left = count - done;
+		enum vl_delivery *out = results + done;
+
+		n = long_header ? copy_plain(receiver, queue, next, left, out, packed, 12)
+				: copy_plain(receiver, queue, next, left, out, packed, 10);
 		done += n;
-	} while (n > 0 && done < count);
+	}
 	if (done < count)
 		done += copy_any(
 			receiver, queue, frames + done, count - done, results + done, packed

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See dma.h. */
 
-/* DPDK 22.11 calls rte_dmadev experimental; it has stayed as it was, and is stable in newer ones. */
+/* DPDK 22.11 calls rte_dmadev experimental; it has stayed as it was, and is stable in newer ones.
+ */
 #define ALLOW_EXPERIMENTAL_API
 #include "switch/dma.h"
 
