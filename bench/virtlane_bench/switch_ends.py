@@ -117,6 +117,8 @@ class OvsNormal:
 
     def __init__(self, huge):
         self._daemon = ovs.OpenVswitch(pmd_cpus=(BACK_END_CPU,), huge=huge, memory_mb=300)
+        # It knows 2,048 addresses by default, and floods what goes to others.
+        self._daemon.vsctl("set", "Bridge", ovs.BRIDGE, "other_config:mac-table-size=65536")
         self.sockets = [self._daemon.add_vhost(name) for name in NAMES]
         if self.wired:
             self._daemon.wire(NAMES, NAMES[::-1])
