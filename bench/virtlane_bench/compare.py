@@ -9,8 +9,6 @@ the kernel puts pages decides), so medians and quartiles are used, never means.
 import dataclasses
 import statistics
 
-from .machine import DISTURBED
-
 # A figure whose middle half is wider than this part of its median settles nothing.
 WIDEST_SPREAD = 0.25
 # If the middle half of the ratios holds 1, and is wider than this, nobody can be called faster.
@@ -27,7 +25,7 @@ class Sample:
     back_end: float | None = None
     lost: int = 0  # frames that dropped out of the loop
     page_size: int | None = None  # bytes, of the memory that frames are in
-    others: float = 0  # part of the CPUs' time that went elsewhere meanwhile
+    disturbance: str = ""  # why it does not count, if there are others
 
 
 def middle_half(values):
@@ -91,7 +89,7 @@ def comparison(ours, theirs, side="both", **labels):
     if not ratios:
         return None
     widest = max(spread(our_rates), spread(their_rates))
-    disturbed = any(one.others >= DISTURBED for one in (*ours, *theirs))
+    disturbed = any(one.disturbance for one in (*ours, *theirs))
     return {
         **labels,
         "unit": "Mframes/s",
@@ -108,7 +106,7 @@ def comparison(ours, theirs, side="both", **labels):
         "cycles_theirs_back_end": _rounded(_cycles(theirs, "back end"), 1),
         "rounds": len(rounds),
         "ratio_quartiles": [round(value, 3) for value in middle_half(ratios)],
-        "verdict": "disturbed by others" if disturbed else verdict(ratios, widest),
+        "verdict": "disturbed" if disturbed else verdict(ratios, widest),
     }
 
 

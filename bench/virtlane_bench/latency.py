@@ -13,7 +13,9 @@ from peers import paths
 
 from . import compare, figures, machine, plot, report
 from .machine import APPLICATION_CPU, BACK_END_CPU
-from .switch_ends import OvsFlows, TestpmdIo, TestpmdMac, Virtlaned, measure_latency, run_pktgen
+from .switch_ends import (
+    OvsFlows, TestpmdIo, TestpmdMac, Virtlaned, measure_latency, pktgen_figures
+)
 
 LOADS = (10, 50, 90)  # percent
 SUBJECTS = (Virtlaned, TestpmdIo, TestpmdMac, OvsFlows)
@@ -32,7 +34,8 @@ def _measure(arguments, seconds, huge):
     """Microseconds by (subject, load, percentile), a list each; and testpmd's maximum."""
     times, maximum = {}, None
 
-    def keep(name, load, found):
+    def keep(name, load, measure):
+        found, _ = machine.calmly(measure)
         for percentile in _PERCENTILES:
             times.setdefault((name, load, percentile), []).append(found[percentile] / 1000)
 
@@ -40,16 +43,19 @@ def _measure(arguments, seconds, huge):
         print(f"round {number + 1} of {arguments.rounds}", flush=True)
         if maximum is None:
             with TestpmdIo(huge) as forwarder:
-                result, _ = run_pktgen(forwarder, "split", "one way", 64, 1)
-                maximum = result["rx_frames_per_second"]
+                (maximum, _, _), _ = machine.calmly(
+                    lambda: pktgen_figures(forwarder, "split", "one way", 64, 1))
         for subject in SUBJECTS if number % 2 == 0 else SUBJECTS[::-1]:
             with subject(huge) as forwarder:
                 for load in LOADS:
                     rate = maximum * load / 100
-                    keep(subject.name, load, measure_latency(forwarder, rate, seconds))
+                    keep(subject.name, load,
+                         lambda: measure_latency(forwarder, rate, seconds))
+                forwarder.check_law()
         with Virtlaned(poll="adaptive") as forwarder:
-            keep("asleep", 0, measure_latency(forwarder, _WAKE_RATE, 2))
-        keep("the kernel's part", 0, _wakeup_floor())
+            keep("asleep", 0, lambda: measure_latency(forwarder, _WAKE_RATE, 2))
+            forwarder.check_law()
+        keep("the kernel's part", 0, _wakeup_floor)
     return times, maximum
 
 

@@ -37,7 +37,7 @@ class Samples:
     def of(self, name, size):
         """By round: those that nothing disturbed, or all if there are none of these."""
         rounds = self._all.get((name, size), {})
-        calm = {n: sample for n, sample in rounds.items() if sample.others < machine.DISTURBED}
+        calm = {n: sample for n, sample in rounds.items() if not sample.disturbance}
         return calm or rounds
 
     def names(self):
@@ -180,11 +180,11 @@ def _notes(samples, sizes, settings):
             if lost > settings.in_flight_of(size) // 8:
                 print(f"note: {name}, {report.size_name(size)}: up to {lost} frames dropped out of"
                       f" the loop of {settings.in_flight_of(size)}")
-    disturbed = [run for run in samples.raw() if run["others"] >= machine.DISTURBED]
+    disturbed = [run for run in samples.raw() if run["disturbance"]]
     if disturbed:
-        print(f"note: in {len(disturbed)} of {len(samples.raw())} runs other programs had "
-              f"{machine.DISTURBED:.0%} of the CPUs' time or more, although they were repeated;"
-              " they count only where there are no others")
+        print(f"note: in {len(disturbed)} of {len(samples.raw())} runs others had the CPUs, or "
+              "these were far from each other, although they were repeated; they count only"
+              " where there are no others")
     pages = {run["page_size"] for run in samples.raw() if run["page_size"]}
     if len(pages) > 1:
         print(f"note: subjects had pages of different sizes: {sorted(pages)} bytes")

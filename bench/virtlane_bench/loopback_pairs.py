@@ -13,7 +13,7 @@ from peers import paths
 from . import loopback_ends as ends
 from . import loopback_modes as modes
 from .compare import Sample
-from .machine import APPLICATION_CPU, BACK_END_CPU, DISTURBED, Others
+from .machine import APPLICATION_CPU, BACK_END_CPU, calmly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +26,9 @@ class Subject:
     both_ours: bool = False  # or both another's: what suits all sizes; else each half alone
 
 
-_ATTEMPTS = 3
-
-
 def _undisturbed(measure, *arguments):
-    """A Sample from measure(), taken again if other programs had too much of the CPUs."""
-    for _ in range(_ATTEMPTS):
-        sample = measure(*arguments)
-        if sample.others < DISTURBED:
-            break
+    """A Sample from measure()."""
+    sample, sample.disturbance = calmly(lambda: measure(*arguments))
     return sample
 
 
@@ -43,13 +37,11 @@ def _measure(front, back, settings, size):
     time.sleep(settings.warm_up)
     back.mark()
     front.mark()
-    others = Others()
     time.sleep(settings.seconds)
     rate, application, front_lost, page_size = front.read()
     back_end, back_lost = back.read()
-    part = others.part()
     front.end()
-    return Sample(rate, application, back_end, front_lost + back_lost, page_size, part)
+    return Sample(rate, application, back_end, front_lost + back_lost, page_size)
 
 
 def _pair(name, rings, front_class, back_class, detail, whole, large=True):
@@ -78,14 +70,13 @@ def _hand_off(name, touch):
             "--time", str(settings.seconds), "--warmup", str(settings.warm_up),
             *(["--huge"] if settings.huge else []),
         ]
-        others = Others()
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise AssertionError(f"handoff: {done.stderr.strip() or done.stdout.strip()}")
         found = json.loads(done.stdout)
         cycles = found["cycles_application"], found["cycles_back_end"]
         page_size = (2 << 20) if settings.huge else 4096
-        return Sample(found["rate"], *cycles, 0, page_size, others.part())
+        return Sample(found["rate"], *cycles, 0, page_size)
 
     def session(settings, sizes):
         for size in sizes:

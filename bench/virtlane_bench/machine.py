@@ -5,14 +5,23 @@ import os
 import pathlib
 import platform
 import re
+import subprocess
 import sys
 import time
+
+from peers import paths
 
 BACK_END_CPU, APPLICATION_CPU = 0, 1
 _HUGE_PAGES_2M = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 HUGE_PAGES_NEEDED = 256  # a testpmd and an Open vSwitch, with room
 _TICKS = os.sysconf("SC_CLK_TCK")
-DISTURBED = 0.05  # part of the CPUs' time from which on a run is repeated
+_DISTURBED = 0.05  # part of the CPUs' time from which on a run is repeated
+_ATTEMPTS = 3  # of one run that something disturbs
+_ELSEWHERE = 1.6  # factor to the usual distance, from which on the CPUs are somewhere else
+_FIRST_LOOKS = 25  # by which the usual distance is found
+_LOOK_AGAIN = 0.4  # seconds
+_PATIENCE = 15  # seconds to wait before a run for CPUs that are near each other ...
+_ALL_PATIENCE = 900  # ... and of all such waiting together
 _QUIET = 0.05  # busy part of all CPUs that nobody minds
 
 
@@ -99,6 +108,75 @@ class Others:
         return max(0.0, (others - self._began[1]) / max(total - self._began[0], 1 / _TICKS))
 
 
+def _distance():
+    """Cycles that a cache line takes from one CPU to the other and back (bench/distance)."""
+    done = subprocess.run(
+        [paths.program("bench/distance"), str(BACK_END_CPU), str(APPLICATION_CPU)],
+        capture_output=True, text=True, check=True, timeout=60)
+    return float(done.stdout)
+
+
+class Distance:
+    """Whether the two CPUs are as far from each other as usual.
+
+    A hypervisor moves them about: on cores without a common cache all that passes frames from one
+    to the other takes twice the time or more, on two halves of one core less. So that figures can
+    be compared, runs wait for the usual distance - the least that the CPUs have for a fifth of the
+    time at first - and count as disturbed if it did not stay so.
+    """
+
+    def __init__(self):
+        self.seen = []
+        self.usual = None
+        self._patience = _ALL_PATIENCE
+
+    def _look(self):
+        self.seen.append(_distance())
+        return self.seen[-1]
+
+    def _begin(self):
+        for _ in range(_FIRST_LOOKS):
+            self._look()
+            time.sleep(_LOOK_AGAIN)
+        self.usual = sorted(self.seen)[_FIRST_LOOKS // 5]
+
+    def unusual(self, distance):
+        return not 1 / _ELSEWHERE < distance / self.usual < _ELSEWHERE
+
+    def changed(self):
+        return self.unusual(self._look())
+
+    def wait(self):
+        if self.usual is None:
+            self._begin()
+        began = time.monotonic()
+        limit = min(_PATIENCE, self._patience)
+        while self.changed() and time.monotonic() < began + limit:
+            time.sleep(_LOOK_AGAIN)
+        self._patience -= time.monotonic() - began
+
+
+_the_distance = Distance()
+
+
+def calmly(measure):
+    """measure()'s result, and what disturbed it ("": nothing did). It is done again if something
+    has, at most twice."""
+    for _ in range(_ATTEMPTS):
+        _the_distance.wait()
+        others = Others()
+        result = measure()
+        part = others.part()
+        disturbance = ""
+        if part >= _DISTURBED:
+            disturbance = f"others had {part:.0%} of the CPUs' time"
+        elif _the_distance.changed():
+            disturbance = "the CPUs were moved"
+        if not disturbance:
+            break
+    return result, disturbance
+
+
 def busy_part(seconds=0.5):
     """How busy the CPUs are with what is not ours."""
     all_before, idle_before, _ = _cpu_times()
@@ -131,3 +209,13 @@ def description():
     except (OSError, TypeError):
         cpu = platform.machine()
     return f"{cpu}, {os.cpu_count()} CPUs, Linux {platform.release()}"
+
+
+def distances():
+    """A sentence on how far the CPUs were from each other; "" if nobody looked."""
+    if _the_distance.usual is None:
+        return ""
+    seen = sorted(_the_distance.seen)
+    unusual = sum(map(_the_distance.unusual, seen))
+    return (f"A cache line takes {_the_distance.usual:.0f} cycles from CPU to CPU and back;"
+            f" in {unusual} of {len(seen)} looks it was otherwise ({seen[0]:.0f} to {seen[-1]:.0f}).")

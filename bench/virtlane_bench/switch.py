@@ -11,29 +11,15 @@ import re
 
 from . import compare, machine, plot, report
 from .compare import Sample
-from .switch_ends import CLIENTS, LAYOUTS, SUBJECTS, TestpmdMac, Virtlaned, run_pktgen
+from .switch_ends import CLIENTS, LAYOUTS, SUBJECTS, TestpmdMac, Virtlaned, pktgen_figures
 
 SIZES = [64, 256, 512, 1518, "imix"]
 LARGE = [9000]  # with mergeable buffers, by our driver; not in Open vSwitch, whose MTU is 1500
 OTHER_LOADS = {"one way": [64, 1518], "10,000 MACs": [64]}
-_RUNS = 3  # at most, of one that others disturb
-
-
-def _one(figures):
-    """The first of the (size, figures) that a client gives which nobody disturbed."""
-    for _ in range(_RUNS):
-        others = machine.Others()
-        sample = Sample(*figures())
-        sample.others = others.part()
-        if sample.others < machine.DISTURBED:
-            break
-    return sample
 
 
 def _sizes_of(client, subject, ring, sizes):
-    if client == "virtio-user":
-        return [size for size in sizes if isinstance(size, int)]
-    if ring == "stock" and subject.delay == 0:
+    if client == "our driver" and ring == "stock" and subject.delay == 0:
         return sizes + LARGE
     return sizes
 
@@ -42,9 +28,9 @@ def _measure(arguments, rings, sizes, seconds, huge):
     """Samples by (case, subject, ring, size), each by round; processes of their own each time."""
     samples = {}
 
-    def keep(key, number, figures):
-        sample = samples.setdefault(key, {})[number] = _one(figures)
-        return sample
+    def keep(key, number, measure):
+        figures, disturbance = machine.calmly(measure)
+        samples.setdefault(key, {})[number] = Sample(*figures, disturbance=disturbance)
 
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", flush=True)
@@ -56,28 +42,19 @@ def _measure(arguments, rings, sizes, seconds, huge):
                 for client in CLIENTS:
                     with subject(huge) as forwarder:
                         of_ring = _sizes_of(client, subject, ring, sizes)
-                        if client == "virtio-user":
-                            for size, *figures in CLIENTS[client](
-                                    forwarder, ring, of_ring, seconds, huge):
-                                samples.setdefault((client, subject.name, ring, size), {})[
-                                    number] = Sample(*figures)
-                            continue
-                        for size in of_ring:
-                            keep((client, subject.name, ring, size), number,
-                                 lambda: _figures(forwarder, ring, "round", size, seconds))
+                        for size, measure in CLIENTS[client](
+                                forwarder, ring, of_ring, seconds, huge):
+                            keep((client, subject.name, ring, size), number, measure)
+                        forwarder.check_law()
             for load, load_sizes in OTHER_LOADS.items():
                 if subject is TestpmdMac:
                     continue
                 with subject(huge) as forwarder:
                     for size in load_sizes:
                         keep((load, subject.name, "split", size), number,
-                             lambda: _figures(forwarder, "split", load, size, seconds))
+                             lambda: pktgen_figures(forwarder, "split", load, size, seconds))
+                    forwarder.check_law()
     return samples
-
-
-def _figures(forwarder, ring, load, size, seconds):
-    result, cycles = run_pktgen(forwarder, ring, load, size, seconds)
-    return result["rx_frames_per_second"], result["cycles_per_frame"], cycles
 
 
 def _compare(samples, case):
