@@ -28,6 +28,12 @@ class Sample:
     disturbance: str = ""  # why it does not count, if there are others
 
 
+def calm(rounds):
+    """Samples by round: those that nothing disturbed, or all if there are none of these."""
+    undisturbed = {n: sample for n, sample in rounds.items() if not sample.disturbance}
+    return undisturbed or rounds
+
+
 def middle_half(values):
     """First and third quartile."""
     values = sorted(values)

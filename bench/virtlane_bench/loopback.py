@@ -35,10 +35,8 @@ class Samples:
         self._all[name, size][number] = sample
 
     def of(self, name, size):
-        """By round: those that nothing disturbed, or all if there are none of these."""
-        rounds = self._all.get((name, size), {})
-        calm = {n: sample for n, sample in rounds.items() if not sample.disturbance}
-        return calm or rounds
+        """By round, the calm ones."""
+        return compare.calm(self._all.get((name, size), {}))
 
     def names(self):
         return list(dict.fromkeys(name for name, _ in self._all))

@@ -18,9 +18,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _DISTURBED = 0.05  # part of the CPUs' time from which on a run is repeated
 _ATTEMPTS = 3  # of one run that something disturbs
 _ELSEWHERE = 1.6  # factor to the usual distance, from which on the CPUs are somewhere else
-_FIRST_LOOKS = 25  # by which the usual distance is found
+_FIRST_LOOKS = 41  # by which the usual distance is found
 _LOOK_AGAIN = 0.4  # seconds
-_PATIENCE = 15  # seconds to wait before a run for CPUs that are near each other ...
+_PATIENCE = 15  # seconds to wait before a run for the usual distance ...
 _ALL_PATIENCE = 900  # ... and of all such waiting together
 _QUIET = 0.05  # busy part of all CPUs that nobody minds
 
@@ -121,8 +121,8 @@ class Distance:
 
     A hypervisor moves them about: on cores without a common cache all that passes frames from one
     to the other takes twice the time or more, on two halves of one core less. So that figures can
-    be compared, runs wait for the usual distance - the least that the CPUs have for a fifth of the
-    time at first - and count as disturbed if it did not stay so.
+    be compared, runs wait for the usual distance, the median of the first looks, and count as
+    disturbed if it did not stay so.
     """
 
     def __init__(self):
@@ -138,7 +138,8 @@ class Distance:
         for _ in range(_FIRST_LOOKS):
             self._look()
             time.sleep(_LOOK_AGAIN)
-        self.usual = sorted(self.seen)[_FIRST_LOOKS // 5]
+        self.usual = sorted(self.seen)[_FIRST_LOOKS // 2]
+        print(f"A cache line takes {self.usual:.0f} cycles from CPU to CPU and back", flush=True)
 
     def unusual(self, distance):
         return not 1 / _ELSEWHERE < distance / self.usual < _ELSEWHERE

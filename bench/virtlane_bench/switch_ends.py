@@ -10,7 +10,7 @@ where measure() gives frames a second, cycles a frame of its own, and cycles of 
 import re
 import time
 
-from peers import ovs, paths, pktgen, testpmd, virtlane
+from peers import netns, ovs, paths, pktgen, testpmd, virtlane
 
 from .machine import APPLICATION_CPU, BACK_END_CPU
 
@@ -154,6 +154,50 @@ class OvsFlows(OvsNormal):
     wired = True
 
 
+class KernelBridge(_Foreign):
+    """Linux's bridge between two veth pairs, whose other ends are the client's.
+
+    It has no core of its own: receive packet steering brings its work to the back end's.
+    """
+
+    name = "Linux bridge, veth"
+
+    def __init__(self, _huge):
+        self.namespace = netns.Namespace("bridge")
+        try:
+            self._build()
+        except BaseException:
+            self.namespace.close()
+            raise
+
+    def _build(self):
+        steering = f"echo {1 << BACK_END_CPU:x} > /sys/class/net/{{}}-up/queues/rx-0/rps_cpus"
+        self.namespace.run(" && ".join([
+            "ip link add name br type bridge && ip link set dev br mtu 1600 up",
+            *(f"ip link add name {name} mtu 1600 address {mac} type veth peer name {name}-up mtu 1600"
+              f" && ip link set dev {name}-up master br up && ip link set dev {name} up"
+              f" && {steering.format(name)}" for name, mac in zip(NAMES, MACS)),
+        ]))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.namespace.close()
+
+    def devices(self, _ring):
+        return [testpmd.af_packet(name, number) for number, name in enumerate(NAMES)]
+
+    def connected(self):
+        pass
+
+    def mark(self):
+        pass
+
+    def cycles(self):
+        return None  # nobody counts them
+
+
 # Clients
 
 # By kind of ring: pktgen's options, and those of a virtio-user device. "stock" is what a guest with
@@ -215,14 +259,20 @@ def _from_pktgen(subject, ring, sizes, seconds, _huge):
         yield size, lambda: pktgen_figures(subject, ring, "round", size, seconds)
 
 
-def _from_testpmd(subject, ring, sizes, seconds, huge):
-    sizes = [size for size in sizes if isinstance(size, int) and size <= 1518]
-    devices = [
+def _devices(subject, ring):
+    if hasattr(subject, "devices"):
+        return subject.devices(ring)
+    return [
         testpmd.virtio_user(path, mac, queue_size=QUEUE_SIZE, number=number, **LAYOUTS[ring][1])
         for number, (path, mac) in enumerate(zip(subject.sockets, MACS))
     ]
-    with testpmd.Testpmd(*devices, cpus=(BACK_END_CPU, APPLICATION_CPU), mbufs=16384,
-                         peers=MACS[::-1], huge=huge) as client:
+
+
+def _from_testpmd(subject, ring, sizes, seconds, huge):
+    sizes = [size for size in sizes if isinstance(size, int) and size <= 1518]
+    with testpmd.Testpmd(*_devices(subject, ring), cpus=(BACK_END_CPU, APPLICATION_CPU),
+                         mbufs=16384, peers=MACS[::-1], huge=huge,
+                         namespace=getattr(subject, "namespace", None)) as client:
         client.record_cycles()
         subject.connected()
 

@@ -32,6 +32,11 @@ def memif(path, role, zero_copy=False, log2_slots=10, slot_bytes=2048):
     return ",".join(words + ["zero-copy=yes"] * zero_copy)
 
 
+def af_packet(interface, number=0):
+    """A network interface of the kernel's, by a ring shared with a socket."""
+    return (f"net_af_packet{number},iface={interface},blocksz=4096,framesz=2048,framecnt=1024")
+
+
 def dropped_in(text):
     """Frames that a port did not take, in statistics as stop() returns them, too."""
     ports = text.partition("Accumulated")[0]
@@ -42,16 +47,16 @@ class Testpmd:
     """One testpmd. Its memory is a memfd: no huge pages are needed, unless huge asks for them.
 
     devices: one or several, as made by the functions above. peers: for forward="mac", the address
-    that frames leaving each device go to. eal, options: more arguments.
+    that frames leaving each device go to. namespace: to run in. eal, options: more arguments.
     """
 
     def __init__(self, *devices, cpus=(0, 1), mbuf_size=2176, mbufs=8192, queues=1,
                  forward="io", frame_size=1518, memory_mb=128, peers=(), huge=False,
-                 eal=(), options=()):
+                 namespace=None, eal=(), options=()):
         self._scratch = paths.scratch("testpmd-")
         main_cpu, worker_cpu = cpus
         arguments = [
-            "stdbuf", "-oL", shutil.which("dpdk-testpmd") or "dpdk-testpmd",
+            *(["ip", "netns", "exec", str(namespace)] if namespace else []), "stdbuf", "-oL", shutil.which("dpdk-testpmd") or "dpdk-testpmd",
             "-l", f"{main_cpu},{worker_cpu}", f"--main-lcore={main_cpu}", *_EAL,
             *(_HUGE_PAGES if huge else _SMALL_PAGES), *eal,
             f"--file-prefix={self._scratch.name.rsplit('-', 1)[1]}",
