@@ -70,7 +70,7 @@ packed_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, ui
 
 	if (!packed_is_available(flags, wrap))
 		return 0;
-	if (ring->held_count == ring->size)
+	if (ring_is_all_held(ring, true))
 		return ring_break(ring, "more chains were made available than the ring holds");
 	for (uint32_t count = 1; count <= ring->size; count++) {
 		const struct vring_packed_desc *desc = &ring->packed_desc[slot];
@@ -88,6 +88,12 @@ packed_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, ui
 			return -1;
 		}
 		if (!(flags & VRING_DESC_F_NEXT)) {
+			/* Descriptors that we hold came back as available: what their chains took
+			 * up is counted, so positions would leave the ring. */
+			if (count > ring->size - ring->held_descriptors)
+				return ring_break(
+					ring, "a chain takes up descriptors of chains before it"
+				);
 			/* The id counts only in the last descriptor of a chain (2.8.6). */
 			ring_hold(ring, id, (uint16_t)count);
 			ring->next = slot;
@@ -234,8 +240,16 @@ packed_publish_run(struct ring *ring, const struct ring_held *held, uint32_t cou
 	return n;
 }
 
-static inline void packed_publish(struct ring *ring, uint32_t count)
+/* Descriptors between two positions of used elements, the first of which was `from`. */
+static inline uint32_t packed_passed(const struct ring *ring, uint16_t from, bool from_wrap)
 {
+	return ring->used_next + (ring->used_wrap != from_wrap ? ring->size : 0) - from;
+}
+
+/* Returns how many descriptors the chains take up; likewise the next. */
+static inline uint32_t packed_publish(struct ring *ring, uint32_t count)
+{
+	uint16_t from = ring->used_next;
 	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];
 	struct ring_held first_held = *ring_held_at(ring, 0);
 	bool first_wrap = ring->used_wrap;
@@ -254,10 +268,11 @@ static inline void packed_publish(struct ring *ring, uint32_t count)
 	}
 	/* Last: the driver looks at the first before any of the others. */
 	packed_store_used(first, first_held, first_wrap);
+	return packed_passed(ring, from, first_wrap);
 }
 
 /* The same with one used descriptor, in the first's place and with the last's id. */
-static inline void packed_publish_batch(struct ring *ring, uint32_t count)
+static inline uint32_t packed_publish_batch(struct ring *ring, uint32_t count)
 {
 	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];
 	bool wrap = ring->used_wrap;
@@ -267,6 +282,7 @@ static inline void packed_publish_batch(struct ring *ring, uint32_t count)
 		descriptors += ring_held_at(ring, i)->count;
 	packed_advance(&ring->used_next, &ring->used_wrap, ring->size, descriptors);
 	packed_store_used(first, *ring_held_at(ring, count - 1), wrap);
+	return descriptors;
 }
 
 static inline bool packed_wants_call(struct ring *ring)

@@ -73,9 +73,11 @@ struct ring {
 	uint32_t walked; /* descriptors looked at since the user set it to zero */
 	bool notify_me;	 /* the driver was asked for notifications, when `next` was ... */
 	uint16_t notify_next;
+	bool notify_wrap;
 	unsigned hint;	     /* memory region used last */
 	uint32_t held_first; /* position in `held` of the oldest chain */
 	uint32_t held_count;
+	uint32_t held_descriptors;    /* packed: of the held chains, `size` at most; split: 0 */
 	struct ring_held *held;	      /* circular, `size` elements */
 	_Atomic(const char *) broken; /* static sentence; NULL while all is well */
 };
@@ -164,17 +166,24 @@ static inline void ring_untake(struct ring *ring, const bool packed, uint32_t co
 struct ring_mark {
 	uint16_t next;
 	bool next_wrap;
-	uint32_t held_count;
+	uint32_t held_count, held_descriptors;
 };
 static inline struct ring_mark ring_mark(const struct ring *ring)
 {
-	return (struct ring_mark){ring->next, ring->next_wrap, ring->held_count};
+	return (struct ring_mark
+	){ring->next, ring->next_wrap, ring->held_count, ring->held_descriptors};
 }
 static inline void ring_rewind(struct ring *ring, struct ring_mark mark)
 {
 	ring->next = mark.next;
 	ring->next_wrap = mark.next_wrap;
 	ring->held_count = mark.held_count;
+	ring->held_descriptors = mark.held_descriptors;
+}
+/* Whether the driver can add nothing before it gets something back. */
+static inline bool ring_is_all_held(const struct ring *ring, const bool packed)
+{
+	return (packed ? ring->held_descriptors : ring->held_count) == ring->size;
 }
 /* The n-th held chain, 0 being the oldest. */
 static inline struct ring_held *ring_held_at(struct ring *ring, uint32_t n)
@@ -207,6 +216,7 @@ static inline void ring_hold(struct ring *ring, uint16_t id, uint16_t count)
 {
 	*ring_held_at(ring, ring->held_count) = (struct ring_held){.id = id, .count = count};
 	ring->held_count++;
+	ring->held_descriptors += count;
 }
 
 static inline void ring_untake(struct ring *ring, const bool packed, uint32_t count)
@@ -219,6 +229,8 @@ static inline void ring_untake(struct ring *ring, const bool packed, uint32_t co
 			back += ring_held_at(ring, ring->held_count - i)->count;
 	}
 	ring->held_count -= count;
+	if (packed)
+		ring->held_descriptors -= back;
 	if (packed && back > ring->next) {
 		ring->next = (uint16_t)(ring->next + ring->size - back);
 		ring->next_wrap = !ring->next_wrap;
@@ -227,8 +239,10 @@ static inline void ring_untake(struct ring *ring, const bool packed, uint32_t co
 	}
 }
 
-static inline void ring_drop_held(struct ring *ring, uint32_t count)
+/* The oldest `count` chains, which take up so many descriptors of a packed ring. */
+static inline void ring_drop_held(struct ring *ring, uint32_t count, uint32_t descriptors)
 {
+	ring->held_descriptors -= descriptors;
 	ring->held_first += count;
 	if (ring->held_first >= ring->size)
 		ring->held_first -= ring->size;
@@ -378,27 +392,31 @@ ALWAYS_INLINE uint32_t ring_take_plain(
 	if (ring->hint >= memory->count)
 		return 0;
 	/* A ring that is full of chains we hold can have nothing new in it. */
-	if (max > ring->size - ring->held_count)
-		max = ring->size - ring->held_count;
+	uint32_t room = ring->size - (packed ? ring->held_descriptors : ring->held_count);
+	if (max > room)
+		max = room;
 	const struct memory_region *region = &memory->regions[ring->hint];
 	uint32_t n = packed ? packed_take_plain(ring, region, writable, header_size, out, max)
 			    : split_take_plain(ring, region, writable, header_size, out, max);
 	ring->held_count += n;
+	if (packed)
+		ring->held_descriptors += n;
 	ring->walked += n;
 	return n;
 }
 
 static inline void ring_publish(struct ring *ring, const bool packed, uint32_t count)
 {
+	uint32_t descriptors = 0;
+
 	if (count == 0)
 		return;
-	if (packed && ring->batches)
-		packed_publish_batch(ring, count);
-	else if (packed)
-		packed_publish(ring, count);
+	if (packed)
+		descriptors = ring->batches ? packed_publish_batch(ring, count)
+					    : packed_publish(ring, count);
 	else
 		split_publish(ring, count);
-	ring_drop_held(ring, count);
+	ring_drop_held(ring, count, descriptors);
 }
 
 static inline bool ring_wants_call(struct ring *ring, const bool packed)
@@ -410,10 +428,12 @@ static inline bool ring_notify_on(struct ring *ring, const bool packed)
 {
 	/* Not again for the same place: a driver may free an idle ring that it has only disabled,
 	 * as User Mode Linux does, and what is written there then is somebody else's. */
-	if (ring->notify_me && ring->notify_next == ring->next)
+	if (ring->notify_me && ring->notify_next == ring->next
+	    && ring->notify_wrap == ring->next_wrap)
 		return packed ? packed_has_more(ring) : split_has_more(ring);
 	ring->notify_me = true;
 	ring->notify_next = ring->next;
+	ring->notify_wrap = ring->next_wrap;
 	return packed ? packed_notify_on(ring) : split_notify_on(ring);
 }
 

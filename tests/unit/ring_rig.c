@@ -302,7 +302,7 @@ static void publish_batch(struct rig *rig, uint32_t count)
 		ring->used_next = (uint16_t)(ring->used_next + count);
 		ring->used->idx = ring->used_next;
 	}
-	ring_drop_held(ring, count);
+	ring_drop_held(ring, count, slots);
 }
 
 /* Publish; the driver wakes if it is notified, and must be if it sleeps. */

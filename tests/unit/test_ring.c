@@ -440,6 +440,70 @@ static void a_wish_to_be_kicked_sees_what_came_before_it(void **state)
 	pair_close(&pair);
 }
 
+/* The same slot a lap later is another place. */
+static void a_wish_to_be_kicked_is_renewed_after_a_whole_lap(void **state)
+{
+	const struct variant *variant = *state;
+	struct guest_used used;
+	struct pair pair;
+
+	pair_open(&pair, variant, 4, 0, true);
+	assert_false(ring_notify_on(&pair.device, variant->packed));
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(add_one(&pair, i));
+	assert_true(guest_ring_must_kick(&pair.driver));
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(take_one(&pair), 1);
+	publish(&pair, 4);
+	while (guest_ring_reap(&pair.driver, &used))
+		;
+	assert_false(ring_notify_on(&pair.device, variant->packed));
+	assert_true(add_one(&pair, 0));
+	assert_true(guest_ring_must_kick(&pair.driver));
+	pair_close(&pair);
+}
+
+/* ---- misdeeds ---- */
+
+/* A driver that makes descriptors available which the device holds: positions must not leave the
+ * ring, whatever the device does with the chains. */
+static void held_descriptors_cannot_be_made_available_again(void **state)
+{
+	const struct variant *variant = *state;
+	struct guest_piece pieces[2];
+	struct pair pair;
+
+	if (!variant->packed)
+		return; /* there, chains are counted by an index alone */
+	pair_open(&pair, variant, 4, 0, true);
+	for (unsigned i = 0; i < 2; i++)
+		pieces[i] = (struct guest_piece){pair.data, 64, false};
+	assert_true(guest_ring_add(&pair.driver, pieces, 1, GUEST_CHAINED, 0));
+	assert_true(guest_ring_add(&pair.driver, pieces, 2, GUEST_CHAINED, 1));
+	assert_int_equal(take_one(&pair), 1);
+	assert_int_equal(take_one(&pair), 1);
+	/* One of four is free; a chain of four begins there. */
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned slot = (3 + i) % 4;
+
+		pair.driver.packed_desc[slot] = (struct vring_packed_desc){
+			.addr = pair.data,
+			.len = 64,
+			.flags = (uint16_t
+			)((slot == 3 ? PACKED_AVAIL : PACKED_USED) | (i < 3 ? VRING_DESC_F_NEXT : 0)
+			),
+		};
+	}
+	assert_int_equal(take_one(&pair), -1);
+	assert_non_null(atomic_load(&pair.device.broken));
+	assert_int_equal(pair.device.held_descriptors, 3);
+	ring_untake(&pair.device, true, 1);
+	publish(&pair, 1);
+	assert_int_equal(pair.device.next, 1);
+	assert_int_equal(pair.device.used_next, 1);
+	pair_close(&pair);
+}
+
 /* ---- positions ---- */
 
 static void reopen(struct pair *pair, uint32_t base)
@@ -537,6 +601,8 @@ static const struct variant_test ring_tests[] = {
 	VARIANT_TEST(a_driver_that_wants_no_calls_gets_none),
 	VARIANT_TEST(the_device_is_kicked_once_after_it_asked),
 	VARIANT_TEST(a_wish_to_be_kicked_sees_what_came_before_it),
+	VARIANT_TEST(a_wish_to_be_kicked_is_renewed_after_a_whole_lap),
+	VARIANT_TEST(held_descriptors_cannot_be_made_available_again),
 	VARIANT_TEST(a_ring_goes_on_at_any_position),
 	VARIANT_TEST(what_is_available_at_a_restart_is_taken_after_it),
 };
