@@ -53,6 +53,11 @@ judge(const struct receiver *receiver, const struct vl_frame *frame, bool *check
 	return VL_DELIVERED;
 }
 
+enum {
+	SMALL_BUFFER =
+		16, /* bytes: what a descriptor has at least on average, from RING_CHAIN_MAX on */
+};
+
 /* Take what buffers a frame needs. 1: done; 0: there are not enough now; -1: *result says why. */
 static inline int take_buffers(
 	struct queue *queue,
@@ -64,6 +69,9 @@ static inline int take_buffers(
 {
 	struct ring *ring = &queue->ring;
 	struct ring_mark mark = ring_mark(ring);
+	/* Empty buffers would be walked for ever; a chain may have some all the same. */
+	const uint32_t walk_max = RING_CHAIN_MAX + plan->frame->size / SMALL_BUFFER;
+	const uint32_t walked = ring->walked;
 	uint64_t need = (uint64_t)queue->header_size + plan->frame->size;
 	uint64_t have = 0;
 	uint32_t used = *span_used;
@@ -89,10 +97,16 @@ static inline int take_buffers(
 			got = ring_break(
 				ring, "a receive buffer shorter than the virtio-net header"
 			);
+		if (got == 1 && ring->walked - walked > walk_max)
+			got = ring_break(ring, "a frame takes too many descriptors");
 		if (got <= 0) {
+			/* If the driver has nothing left to add, this is as large as it gets. */
+			bool never =
+				got == 0 && mark.held_count == 0 && ring_is_all_held(ring, packed);
+
 			ring_rewind(ring, mark);
-			*result = VL_DOWN;
-			return got;
+			*result = never ? VL_TOO_LARGE : VL_DOWN;
+			return never ? -1 : got;
 		}
 		uint64_t take =
 			chain.writable_size < need - have ? chain.writable_size : need - have;
@@ -470,7 +484,7 @@ ALWAYS_INLINE unsigned copy_burst(
 	const bool long_header = queue->header_size == 12;
 	unsigned done = 0, n = count;
 
-	/* Several times if large frames take more buffers than are taken at once. */
+	/* Several times if frames take more buffers than are taken at once. */
 	while (n > 0 && done < count) {
 		const struct vl_frame *const *next = frames + done;
 		unsigned left = count - done;
@@ -478,12 +492,10 @@ ALWAYS_INLINE unsigned copy_burst(
 
 		n = long_header ? copy_plain(receiver, queue, next, left, out, packed, 12)
 				: copy_plain(receiver, queue, next, left, out, packed, 10);
+		if (n == 0)
+			n = copy_any(receiver, queue, next, left, out, packed);
 		done += n;
 	}
-	if (done < count)
-		done += copy_any(
-			receiver, queue, frames + done, count - done, results + done, packed
-		);
 	return done;
 }
 

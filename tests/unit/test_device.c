@@ -318,6 +318,65 @@ static void a_frame_in_very_many_buffers_holds_nobody_up(void **state)
 	front_close(&front);
 }
 
+/* Nothing that the driver could still add would make it fit: it must not be waited for. */
+static void a_frame_larger_than_all_buffers_of_a_ring_is_refused(void **state)
+{
+	struct front_options options = {
+		.ring_size = 8,
+		.features = variant_features(*state) | BIT(VL_F_MRG_RXBUF),
+	};
+	struct built_frame large, small;
+	struct front front;
+
+	front_open(&front, &options);
+	pattern_fill(sent, FRAME_MAX, 9);
+	frame_build(&large, sent, 4000, VL_HEAD_MAX, NULL);
+	frame_build(&small, sent, 60, VL_HEAD_MAX, NULL);
+	traffic_post(&front, RX, 7, 256, NULL, GUEST_CHAINED);
+	assert_int_equal(traffic_deliver(&front, 0, &large), -1);
+	traffic_post(&front, RX, 1, 256, NULL, GUEST_CHAINED);
+	assert_int_equal(traffic_deliver(&front, 0, &large), VL_TOO_LARGE);
+	assert_int_equal(traffic_deliver(&front, 0, &small), VL_DELIVERED);
+	check_received(&front, 60, 1);
+	front_close(&front);
+}
+
+/* Scratch space is for some frames only; that must not look as if buffers were missing. */
+static void a_burst_into_buffers_of_many_pieces_is_delivered_at_once(void **state)
+{
+	enum {
+		PIECES = 26,
+	};
+	const struct variant *variant = *state;
+	struct front_options options = {
+		.ring_size = 2048,
+		.features = variant_features(variant) | BIT(VL_F_INDIRECT_DESC),
+	};
+	struct cuts cuts = {.count = PIECES - 1};
+	const struct vl_frame *frames[VL_BURST_MAX];
+	enum vl_delivery results[VL_BURST_MAX];
+	struct built_frame built;
+	struct front front;
+
+	front_open(&front, &options);
+	for (unsigned i = 0; i < cuts.count; i++)
+		cuts.sizes[i] = 10;
+	pattern_fill(sent, FRAME_MAX, 9);
+	frame_build(&built, sent, 300, VL_HEAD_MAX, NULL);
+	for (unsigned i = 0; i < VL_BURST_MAX; i++)
+		frames[i] = &built.frame;
+	traffic_post(&front, RX, VL_BURST_MAX, 400, &cuts, variant->form);
+	assert_int_equal(
+		vl_device_copy_in(front.device, 0, frames, VL_BURST_MAX, results), VL_BURST_MAX
+	);
+	vl_device_flush(front.device, 0);
+	for (unsigned i = 0; i < VL_BURST_MAX; i++) {
+		assert_int_equal(results[i], VL_DELIVERED);
+		check_received(&front, 300, 1);
+	}
+	front_close(&front);
+}
+
 /* ---- transmit ---- */
 
 static void frames_come_whole_and_in_order(void **state)
@@ -591,6 +650,8 @@ static const struct variant_test device_tests[] = {
 	VARIANT_TEST(nothing_shows_before_the_flush),
 	VARIANT_TEST(a_burst_of_64_arrives_in_order),
 	VARIANT_TEST(a_frame_in_very_many_buffers_holds_nobody_up),
+	VARIANT_TEST(a_frame_larger_than_all_buffers_of_a_ring_is_refused),
+	VARIANT_TEST(a_burst_into_buffers_of_many_pieces_is_delivered_at_once),
 	VARIANT_TEST(frames_come_whole_and_in_order),
 	VARIANT_TEST(frames_that_were_put_off_come_again),
 	VARIANT_TEST(a_frame_has_a_head_of_64_bytes_at_most),

@@ -445,6 +445,33 @@ static void a_chain_may_have_1024_descriptors(void **state)
 }
 
 /* Guest memory is one piece here, although it comes from two files. */
+/* Or one frame would make the device walk the whole ring's tables, again and again. */
+static void empty_receive_buffers_are_not_walked_for_ever(void **state)
+{
+	enum {
+		EMPTY = 1000,
+	};
+	struct front_options options = {
+		.ring_size = 64,
+		.features =
+			variant_features(*state) | BIT(VL_F_INDIRECT_DESC) | BIT(VL_F_MRG_RXBUF),
+	};
+	static struct guest_piece pieces[EMPTY];
+	struct built_frame built;
+	struct front front;
+
+	front_open(&front, &options);
+	frame_build(&built, frame_bytes, sizeof(frame_bytes), VL_HEAD_MAX, NULL);
+	traffic_post(&front, 0, 1, 12, NULL, GUEST_CHAINED);
+	for (unsigned i = 0; i < EMPTY; i++)
+		pieces[i] = (struct guest_piece){guest_alloc(&front.guest, 1), 0, true};
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(guest_ring_add(&front.rings[0], pieces, EMPTY, GUEST_INDIRECT, 0));
+	assert_int_equal(traffic_deliver(&front, 0, &built), VL_DOWN);
+	assert_string_equal(front_queue(&front, 0).broken, "a frame takes too many descriptors");
+	front_close(&front);
+}
+
 static void a_buffer_may_lie_in_two_regions(void **state)
 {
 	struct front front;
@@ -727,6 +754,7 @@ static const struct variant_test hostile_tests[] = {
 	VARIANT_TEST(empty_descriptors_are_passed_over),
 	VARIANT_TEST(what_is_flagged_writable_on_a_transmit_queue_is_read),
 	VARIANT_TEST(a_chain_may_have_1024_descriptors),
+	VARIANT_TEST(empty_receive_buffers_are_not_walked_for_ever),
 	VARIANT_TEST(a_buffer_may_lie_in_two_regions),
 	VARIANT_TEST(an_indirect_table_may_lie_in_two_regions),
 	VARIANT_TEST(a_ring_that_changes_while_it_is_read_does_no_harm),
