@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Forwarding by itself, with ports that only note what they get. Frames that come in one burst are
+ * decided on in runs; each of them has to fare as if it had come alone.
+ */
+#include <rte_eal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "check.h"
+#include "net/frame.h"
+#include "switch/state.h"
+#include "traffic.h"
+
+enum {
+	PORTS = 5,
+	STATIONS = 2, /* addresses behind each port */
+	FRAMES = 6000,
+	FRAME_MAX = 200,
+	SMALL_FRAME = 120, /* bytes, the most that one of the ports takes */
+	VLAN = 5,
+	VLANS = 3,
+	NUMBER_AT = 40, /* bytes into a frame, where its number is */
+};
+
+/* What a port got: number, and how it looked. */
+struct note {
+	uint32_t number, size;
+	uint8_t header[ETHER_HEADER_SIZE + 4];
+};
+
+struct noter {
+	struct port port;
+	struct note *notes;
+	unsigned count;
+};
+
+/* A switch without threads: the test is its worker. */
+struct world {
+	struct switch_state *sw;
+	struct noter ports[PORTS];
+};
+
+/* ---- ports that note ---- */
+
+static unsigned
+note_frames(struct port *port, unsigned queue, const struct vl_frame *const *frames, unsigned count, int *results, struct vl_copier *)
+{
+	struct noter *noter = (struct noter *)port;
+
+	assert_int_equal(queue, 0);
+	for (unsigned i = 0; i < count; i++) {
+		struct note *note = &noter->notes[noter->count++];
+		uint8_t bytes[FRAME_MAX + 8];
+
+		assert_true(frames[i]->size <= sizeof(bytes));
+		frame_flatten(frames[i], bytes);
+		*note = (struct note){.size = frames[i]->size};
+		memcpy(note->header, bytes, sizeof(note->header));
+		/* A tag that was put in or taken out moves it by four bytes. */
+		unsigned at = NUMBER_AT + (load_be16(bytes + 12) == ETHERTYPE_VLAN_TAG ? 4 : 0);
+		memcpy(&note->number, bytes + at, sizeof(note->number));
+		results[i] = DELIVERED;
+	}
+	return count;
+}
+
+static void flush_nothing(struct port *, unsigned) {}
+
+static unsigned one_queue(const struct port *)
+{
+	return 1;
+}
+
+static const struct port_ops noter_ops = {
+	.copy_in = note_frames,
+	.flush = flush_nothing,
+	.tx_queues = one_queue,
+};
+
+/* Different enough that every way out of forwarding is taken. */
+static void policy_of_port(unsigned id, struct port_policy *policy)
+{
+	switch (id) {
+	case 1: /* access port */
+		policy->vlan = VLAN;
+		policy->trunk = false;
+		break;
+	case 2: /* short frames only */
+		policy->max_frame = SMALL_FRAME;
+		break;
+	case 3:
+	case 4:
+		policy->isolate = 1;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- worlds ---- */
+
+static struct world world; /* one at a time: the MAC table's name in DPDK is unique */
+
+static void world_open(void)
+{
+	struct switch_state *sw = calloc(1, sizeof(*sw));
+	size_t bytes = (rte_rcu_qsbr_get_memsize(1) + 63) / 64 * 64;
+
+	assert_non_null(sw);
+	memset(&world, 0, sizeof(world));
+	world.sw = sw;
+	sw->qsbr = aligned_alloc(64, bytes);
+	assert_non_null(sw->qsbr);
+	assert_int_equal(rte_rcu_qsbr_init(sw->qsbr, 1), 0);
+	sw->macs = mac_table_create(1024, PORTS_MAX, sw->qsbr);
+	assert_non_null(sw->macs);
+	sw->settings.worker_count = 1;
+	sw->workers[0].sw = sw;
+	sw->workers[0].counters = calloc(PORTS_MAX, sizeof(struct counters));
+	assert_non_null(sw->workers[0].counters);
+	for (unsigned id = 0; id < PORTS; id++) {
+		struct noter *noter = &world.ports[id];
+		struct port_settings settings;
+
+		port_settings_default(&settings);
+		policy_of_port(id, &settings.policy);
+		assert_int_equal(port_init(&noter->port, &noter_ops, &settings, id, NULL), 0);
+		noter->notes = calloc((size_t)2 * FRAMES, sizeof(noter->notes[0]));
+		assert_non_null(noter->notes);
+		atomic_store(&sw->ports[id], &noter->port);
+	}
+	atomic_store(&sw->port_count, PORTS);
+}
+
+static void world_close(void)
+{
+	for (unsigned id = 0; id < PORTS; id++) {
+		port_fini(&world.ports[id].port);
+		free(world.ports[id].notes);
+	}
+	mac_table_destroy(world.sw->macs);
+	free(world.sw->workers[0].counters);
+	free(world.sw->qsbr);
+	free(world.sw);
+}
+
+/* ---- frames ---- */
+
+struct made {
+	uint8_t bytes[FRAME_MAX];
+	uint32_t size;
+	struct iovec tail;
+};
+
+static void station(unsigned port, unsigned n, uint8_t mac[6])
+{
+	const uint8_t bytes[6] = {0x02, 0, 0, 0, (uint8_t)port, (uint8_t)n};
+
+	memcpy(mac, bytes, sizeof(bytes));
+}
+
+/* A tag with a priority, in the n-th VLAN: 0, 5, 10. */
+static void make_tag(uint8_t *to, unsigned n)
+{
+	store_be16(to, ETHERTYPE_VLAN_TAG);
+	store_be16(to + 2, (uint16_t)(0x6000 | n * VLAN));
+}
+
+static void make_destination(struct random *random, uint8_t mac[6])
+{
+	static const uint8_t others[][6] = {
+		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		{0x01, 0x80, 0xc2, 0, 0, 1}, /* reserved */
+		{0x02, 0xee, 0, 0, 0, 1},    /* nobody's */
+	};
+	uint32_t kind = random_below(random, 16);
+
+	if (kind < COUNT_OF(others))
+		memcpy(mac, others[kind], 6);
+	else
+		station(random_below(random, PORTS), random_below(random, STATIONS), mac);
+}
+
+/* A frame whose Ethernet header is another's, or a new one of any kind. */
+static void make_frame(
+	struct random *random,
+	unsigned port,
+	uint32_t number,
+	const struct made *before,
+	struct made *made
+)
+{
+	pattern_fill(made->bytes, sizeof(made->bytes), number + 1);
+	made->size = 60 + random_below(random, FRAME_MAX - 60);
+	if (before != NULL && random_below(random, 4) != 0) {
+		memcpy(made->bytes, before->bytes, ETHER_HEADER_SIZE + 4);
+	} else {
+		make_destination(random, made->bytes);
+		station(port, random_below(random, STATIONS), made->bytes + 6);
+		store_be16(made->bytes + 12, 0x0800);
+		if (random_below(random, 6) == 0)
+			make_tag(made->bytes + 12, random_below(random, VLANS));
+		if (random_below(random, 20) == 0)
+			made->bytes[6] |= 1; /* a source that is a group */
+	}
+	if (random_below(random, 30) == 0)
+		made->size = random_below(random, ETHER_HEADER_SIZE);
+	unsigned at = NUMBER_AT + (load_be16(made->bytes + 12) == ETHERTYPE_VLAN_TAG ? 4 : 0);
+	memcpy(made->bytes + at, &number, sizeof(number));
+}
+
+/* As a device lends it. */
+static void lend(struct made *made, struct vl_frame *frame)
+{
+	*frame = (struct vl_frame){.size = made->size};
+	frame->head = frame->bytes;
+	frame->head_size = made->size < VL_HEAD_MAX ? (uint16_t)made->size : VL_HEAD_MAX;
+	memcpy(frame->bytes, made->bytes, frame->head_size);
+	made->tail.iov_base = made->bytes + frame->head_size;
+	made->tail.iov_len = made->size - frame->head_size;
+	frame->tail = &made->tail;
+	frame->tail_count = made->tail.iov_len > 0;
+}
+
+/* Every station sends a frame in each VLAN, so that each is known: what a burst's own frames teach
+ * counts from the next one on. */
+static void introduce_all(void)
+{
+	struct worker *worker = &world.sw->workers[0];
+
+	for (unsigned i = 0; i < PORTS * STATIONS * VLANS; i++) {
+		unsigned id = i / VLANS / STATIONS;
+		struct made made = {.size = 64};
+
+		memset(made.bytes, 0xff, 6);
+		station(id, i / VLANS % STATIONS, made.bytes + 6);
+		make_tag(made.bytes + 12, i % VLANS);
+		lend(&made, &worker->frames[0]);
+		assert_int_equal(forward_burst(worker, &world.ports[id].port, 0, 1), 1);
+	}
+}
+
+/* The same frames in the same order: in bursts, or one by one. */
+static void run_world(bool alone)
+{
+	static struct made made[VL_BURST_MAX];
+	struct worker *worker = &world.sw->workers[0];
+	struct random random = {77};
+
+	introduce_all();
+	for (uint32_t number = 0; number < FRAMES;) {
+		unsigned port = random_below(&random, PORTS);
+		unsigned n = 1 + random_below(&random, VL_BURST_MAX);
+
+		for (unsigned i = 0; i < n; i++, number++)
+			make_frame(&random, port, number, i == 0 ? NULL : &made[i - 1], &made[i]);
+		for (unsigned i = 0; i < n; i += alone ? 1 : n) {
+			unsigned count = alone ? 1 : n;
+
+			for (unsigned k = 0; k < count; k++)
+				lend(&made[i + k], &worker->frames[k]);
+			assert_int_equal(
+				forward_burst(worker, &world.ports[port].port, 0, count), count
+			);
+		}
+	}
+}
+
+static uint64_t counter(const _Atomic uint64_t *value)
+{
+	return atomic_load((_Atomic uint64_t *)value);
+}
+
+/* rx_frames + rx_replicated = tx_frames + all drops */
+static void check_law(const struct counters *counters)
+{
+	uint64_t in = 0, out = 0;
+
+	for (unsigned id = 0; id < PORTS; id++) {
+		in += counter(&counters[id].rx_frames) + counter(&counters[id].rx_replicated);
+		out += counter(&counters[id].tx_frames);
+		for (unsigned i = 0; i < DROP_COUNT; i++)
+			out += counter(&counters[id].drops[i]);
+	}
+	assert_int_equal(in, out);
+}
+
+static void frames_of_a_burst_fare_as_if_alone(void **)
+{
+	static struct noter alone[PORTS];
+	static struct counters counters[PORTS];
+	static const enum drop_reason reasons[] = {
+		DROP_RUNT,
+		DROP_BAD_SOURCE,
+		DROP_VLAN,
+		DROP_RESERVED,
+		DROP_SAME_PORT,
+		DROP_ISOLATED,
+		DROP_OVERSIZE,
+		DROP_TOO_LARGE,
+	};
+
+	world_open();
+	run_world(true);
+	for (unsigned id = 0; id < PORTS; id++) {
+		alone[id] = world.ports[id];
+		world.ports[id].notes = NULL;
+		memcpy(&counters[id], &world.sw->workers[0].counters[id], sizeof(counters[id]));
+	}
+	world_close();
+	check_law(counters);
+	for (unsigned i = 0; i < COUNT_OF(reasons); i++) { /* or the test is none */
+		uint64_t drops = 0;
+
+		for (unsigned id = 0; id < PORTS; id++)
+			drops += counter(&counters[id].drops[reasons[i]]);
+		assert_true(drops > 0);
+	}
+
+	world_open();
+	run_world(false);
+	for (unsigned id = 0; id < PORTS; id++) {
+		assert_true(world.ports[id].count > FRAMES / 100);
+		assert_int_equal(world.ports[id].count, alone[id].count);
+		assert_memory_equal(
+			world.ports[id].notes,
+			alone[id].notes,
+			alone[id].count * sizeof(alone[id].notes[0])
+		);
+		assert_memory_equal(
+			&world.sw->workers[0].counters[id], &counters[id], sizeof(counters[id])
+		);
+		free(alone[id].notes);
+	}
+	world_close();
+}
+
+static int before_all(void **)
+{
+	struct error error;
+
+	return eal_start(1024, &error);
+}
+
+static int after_all(void **)
+{
+	return rte_eal_cleanup();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(frames_of_a_burst_fare_as_if_alone)};
+
+	return cmocka_run_group_tests(tests, before_all, after_all);
+}
