@@ -197,6 +197,10 @@ static void make_frame(
 	made->size = 60 + random_below(random, FRAME_MAX - 60);
 	if (before != NULL && random_below(random, 4) != 0) {
 		memcpy(made->bytes, before->bytes, ETHER_HEADER_SIZE + 4);
+		/* Tags differ behind what is the same in neighbours. */
+		if (load_be16(made->bytes + 12) == ETHERTYPE_VLAN_TAG
+		    && random_below(random, 2) == 0)
+			make_tag(made->bytes + 12, random_below(random, VLANS));
 	} else {
 		make_destination(random, made->bytes);
 		station(port, random_below(random, STATIONS), made->bytes + 6);
