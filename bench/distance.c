@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * distance CPU CPU: how far apart two CPUs are at the moment: cycles that a cache line takes from one
- * to the other and back. A virtual machine's CPUs are moved about; on cores that do not share a cache
- * it is several times as long, and whatever passes frames between them is slower.
+ * distance CPU CPU: how far apart two CPUs are at the moment: cycles that a cache line takes from
+ * one to the other and back. A virtual machine's CPUs are moved about; on cores that do not share a
+ * cache it is several times as long, and whatever passes frames between them is slower.
  *
  * The median of many short turns counts, so it is right while something else runs on them, too.
  */
