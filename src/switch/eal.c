@@ -12,13 +12,10 @@
 #include "switch/state.h"
 
 enum {
-	/* Address space, which becomes memory as tables fill: of a small switch, and what rte_hash
-	 * takes for an entry of the MAC table at most. */
-	HEAP_MEGABYTES = 256,
-	MAC_ENTRY_BYTES = 128,
+	HEAP_MEGABYTES = 256, /* address space, which becomes memory as it is used */
 };
 
-int eal_start(uint32_t mac_table_size, struct error *error)
+int eal_start(struct error *error)
 {
 	static bool started;
 	char lcores[64], heap[32];
@@ -30,12 +27,7 @@ int eal_start(uint32_t mac_table_size, struct error *error)
 	(void)snprintf(lcores, sizeof(lcores), "0@(0-%ld)", cpus - 1);
 	if (cpus == 1)
 		(void)snprintf(lcores, sizeof(lcores), "0@0");
-	(void)snprintf(
-		heap,
-		sizeof(heap),
-		"%u",
-		HEAP_MEGABYTES + (unsigned)((uint64_t)mac_table_size * MAC_ENTRY_BYTES >> 20)
-	);
+	(void)snprintf(heap, sizeof(heap), "%d", HEAP_MEGABYTES);
 	const char *arguments[] = {
 		"virtlaned",
 		"--no-huge",

@@ -232,8 +232,8 @@ static void look_up(struct worker *worker, unsigned source)
 		destinations[i] = run->to | vlan;
 		sources[i] = run->from | vlan;
 	}
-	mac_table_lookup(macs, &worker->macs, sources, n, source_positions);
-	mac_table_lookup(macs, &worker->macs, destinations, n, positions);
+	mac_table_lookup(macs, sources, n, source_positions);
+	mac_table_lookup(macs, destinations, n, positions);
 	for (unsigned i = 0; i < n; i++) {
 		struct run *run = &worker->runs[i];
 
@@ -241,7 +241,8 @@ static void look_up(struct worker *worker, unsigned source)
 			mac_table_learn(macs, sources[i], source_positions[i], source, worker->now);
 		run->destination = PORT_NONE;
 		if (!is_group_address(run->to) && positions[i] != MAC_UNKNOWN)
-			run->destination = (uint16_t)mac_table_port(macs, positions[i]);
+			run->destination =
+				(uint16_t)mac_table_port(macs, destinations[i], positions[i]);
 	}
 }
 

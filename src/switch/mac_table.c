@@ -3,30 +3,27 @@
 #include "switch/mac_table.h"
 
 #include <errno.h>
-#include <rte_hash.h>
-#include <rte_hash_crc.h>
+#include <rte_prefetch.h>
 #include <rte_spinlock.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "port/port.h"
+#include "switch/mac_places.h"
 
 enum {
 	NONE = UINT32_MAX, /* a link that leads nowhere */
-	WALK_CHUNK = 4096, /* entries looked at under one hold of the lock */
+	WALK_CHUNK = 4096, /* places looked at under one hold of the lock */
 	RESCAN_EVICTIONS = 64,
 };
 
-struct entry {
-	/* workers read */
-	_Atomic uint32_t port;
-	_Atomic uint32_t seen;
-	/* the lock's */
-	mac_key key;
-	uint32_t newer, older; /* neighbours in the port's list */
-	bool used;
-	atomic_bool fixed; /* workers read it, too */
+static_assert(
+	(unsigned)PORT_NONE < MAC_PORT_FIXED + 0u, "a port and whether it is fixed are one word"
+);
+
+/* Neighbours in the list of an entry's port, by position. */
+struct links {
+	uint32_t newer, older;
 };
 
 struct port_list {
@@ -35,61 +32,36 @@ struct port_list {
 };
 
 struct mac_table {
-	struct rte_hash *hash;
+	struct mac_places places; /* workers read */
+	/* the lock's */
 	rte_spinlock_t lock;
 	uint32_t size, count;
-	uint32_t entry_count; /* elements of entries: every position the hash may give out */
 	unsigned ports;
 	struct port_list *lists;
-	unsigned fullest;   /* port with the most entries, or that had them lately */
-	unsigned evictions; /* since `fullest` was last looked for */
-	struct entry *entries;
-	/* Entries removed so far, and one: what workers have cached is older or not. */
-	_Atomic uint64_t removals;
+	unsigned fullest;    /* port with the most entries, or that had them lately */
+	unsigned evictions;  /* since `fullest` was last looked for */
+	struct links *links; /* of each place */
 };
 
-static uint32_t hash_key(const void *key, uint32_t, uint32_t initial)
+struct mac_table *mac_table_create(uint32_t size, unsigned ports)
 {
-	return rte_hash_crc_8byte(*(const uint64_t *)key, initial);
-}
-
-/* As memcmp(), without a call through libc for each key. */
-static int compare_keys(const void *a, const void *b, size_t)
-{
-	return *(const uint64_t *)a != *(const uint64_t *)b;
-}
-
-struct mac_table *mac_table_create(uint32_t size, unsigned ports, struct rte_rcu_qsbr *qsbr)
-{
-	/* Removed entries keep their place until workers have moved on: room for those. */
-	uint32_t room = size + size / 4 + 64;
-	struct rte_hash_parameters parameters = {
-		.name = "virtlane-mac",
-		.entries = room,
-		.key_len = sizeof(mac_key),
-		.hash_func = hash_key,
-		.extra_flag =
-			RTE_HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF | RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-	};
-	struct rte_hash_rcu_config rcu = {.v = qsbr, .mode = RTE_HASH_QSBR_MODE_DQ};
 	struct mac_table *table = calloc(1, sizeof(*table));
 
 	if (table == NULL)
 		return NULL;
 	rte_spinlock_init(&table->lock);
-	atomic_init(&table->removals, 1);
 	table->size = size;
 	table->ports = ports;
-	table->entry_count = room + 1;
-	table->entries = calloc(table->entry_count, sizeof(table->entries[0]));
 	table->lists = calloc(ports, sizeof(table->lists[0]));
-	table->hash = rte_hash_create(&parameters);
-	if (table->entries == NULL || table->lists == NULL || table->hash == NULL
-	    || rte_hash_rcu_qsbr_add(table->hash, &rcu) != 0) {
+	if (table->lists == NULL || mac_places_open(&table->places, size) < 0) {
 		mac_table_destroy(table);
 		return NULL;
 	}
-	rte_hash_set_cmp_func(table->hash, compare_keys);
+	table->links = calloc(mac_places_count(&table->places), sizeof(table->links[0]));
+	if (table->links == NULL) {
+		mac_table_destroy(table);
+		return NULL;
+	}
 	for (unsigned i = 0; i < ports; i++)
 		table->lists[i] = (struct port_list){.oldest = NONE, .newest = NONE};
 	return table;
@@ -99,63 +71,90 @@ void mac_table_destroy(struct mac_table *table)
 {
 	if (table == NULL)
 		return;
-	rte_hash_free(table->hash);
+	mac_places_close(&table->places);
 	free(table->lists);
-	free(table->entries);
+	free(table->links);
 	free(table);
 }
 
-/* ---- lists; under the lock ---- */
+/* ---- entries; under the lock ---- */
+
+static bool entry_used(const struct mac_place *place)
+{
+	return atomic_load_explicit(&((struct mac_place *)place)->key, memory_order_relaxed) != 0;
+}
+
+static mac_key entry_key(const struct mac_place *place)
+{
+	return atomic_load_explicit(&((struct mac_place *)place)->key, memory_order_relaxed) - 1;
+}
+
+static bool entry_fixed(const struct mac_place *place)
+{
+	uint16_t port =
+		atomic_load_explicit(&((struct mac_place *)place)->port, memory_order_relaxed);
+
+	return port & MAC_PORT_FIXED;
+}
+
+static unsigned entry_port(const struct mac_place *place)
+{
+	uint16_t port =
+		atomic_load_explicit(&((struct mac_place *)place)->port, memory_order_relaxed);
+
+	return port & ~MAC_PORT_FIXED;
+}
+
+static uint32_t entry_seen(const struct mac_place *place)
+{
+	return atomic_load_explicit(&((struct mac_place *)place)->seen, memory_order_relaxed);
+}
+
+static int32_t find(const struct mac_table *table, mac_key key)
+{
+	return mac_places_find(&table->places, key, mac_bucket(&table->places, key));
+}
 
 static void list_append(struct mac_table *table, uint32_t position, unsigned port)
 {
 	struct port_list *list = &table->lists[port];
-	struct entry *entry = &table->entries[position];
+	struct links *links = &table->links[position];
 
-	entry->newer = NONE;
-	entry->older = list->newest;
+	links->newer = NONE;
+	links->older = list->newest;
 	if (list->newest != NONE)
-		table->entries[list->newest].newer = position;
+		table->links[list->newest].newer = position;
 	else
 		list->oldest = position;
 	list->newest = position;
 	list->count++;
 	if (list->count > table->lists[table->fullest].count)
 		table->fullest = port;
-	atomic_store_explicit(&entry->port, port, memory_order_relaxed);
 }
 
 static void list_remove(struct mac_table *table, uint32_t position)
 {
-	struct entry *entry = &table->entries[position];
-	struct port_list *list =
-		&table->lists[atomic_load_explicit(&entry->port, memory_order_relaxed)];
+	const struct mac_place *entry = &table->places.places[position];
+	const struct links *links = &table->links[position];
+	struct port_list *list = &table->lists[entry_port(entry)];
 
-	if (entry->newer != NONE)
-		table->entries[entry->newer].older = entry->older;
+	if (links->newer != NONE)
+		table->links[links->newer].older = links->older;
 	else
-		list->newest = entry->older;
-	if (entry->older != NONE)
-		table->entries[entry->older].newer = entry->newer;
+		list->newest = links->older;
+	if (links->older != NONE)
+		table->links[links->older].newer = links->newer;
 	else
-		list->oldest = entry->newer;
-	if (!entry->fixed)
+		list->oldest = links->newer;
+	if (!entry_fixed(entry))
 		list->count--;
 }
 
 static void entry_remove(struct mac_table *table, uint32_t position)
 {
-	struct entry *entry = &table->entries[position];
-
 	list_remove(table, position);
-	entry->used = false;
-	entry->fixed = false;
+	mac_places_remove(&table->places, position);
 	table->count--;
-	(void)rte_hash_del_key(table->hash, &entry->key);
-	/* release, after the removal: a worker that sees this count no longer finds the key, and
-	 * one that found it sees another count at its next burst. Only after that, at a quiescent
-	 * state, may the position be somebody else's. */
-	atomic_fetch_add_explicit(&table->removals, 1, memory_order_release);
 }
 
 /* Make room: the port with the most entries loses its oldest learned one. */
@@ -169,8 +168,8 @@ static bool evict(struct mac_table *table)
 		}
 	}
 	for (uint32_t i = table->lists[table->fullest].oldest; i != NONE;
-	     i = table->entries[i].newer) {
-		if (!table->entries[i].fixed) {
+	     i = table->links[i].newer) {
+		if (!entry_fixed(&table->places.places[i])) {
 			entry_remove(table, i);
 			return true;
 		}
@@ -178,115 +177,63 @@ static bool evict(struct mac_table *table)
 	return false;
 }
 
-static struct entry *entry_add(struct mac_table *table, mac_key key, unsigned port, uint32_t now)
+/* Its position, or MAC_UNKNOWN if there is no room. */
+static int32_t entry_add(struct mac_table *table, mac_key key, unsigned port, uint32_t now)
 {
 	if (table->count >= table->size && !evict(table))
-		return NULL;
-	/* Until the hash has the key nobody can see the entry; afterwards it must be whole. The
-	 * position is not known before, so a reader may for a moment find the entry of before: its
-	 * old port. That is as if the frame had come a moment earlier. */
-	int32_t position = rte_hash_add_key(table->hash, &key);
-	if (position < 0)
-		return NULL;
-	struct entry *entry = &table->entries[position];
-	entry->key = key;
-	entry->used = true;
-	entry->fixed = false;
-	atomic_store_explicit(&entry->seen, now, memory_order_relaxed);
-	list_append(table, (uint32_t)position, port);
+		return MAC_UNKNOWN;
+	uint32_t position = mac_places_add(&table->places, key, (uint16_t)port, now);
+	list_append(table, position, port);
 	table->count++;
-	return entry;
+	return (int32_t)position;
 }
 
 static void entry_move(struct mac_table *table, uint32_t position, unsigned port, uint32_t now)
 {
+	struct mac_place *entry = &table->places.places[position];
+
 	list_remove(table, position);
+	atomic_store_explicit(&entry->port, (uint16_t)port, memory_order_relaxed);
+	atomic_store_explicit(&entry->seen, now, memory_order_relaxed);
 	list_append(table, position, port);
-	atomic_store_explicit(&table->entries[position].seen, now, memory_order_relaxed);
 }
 
 /* ---- workers ---- */
 
-static unsigned cache_slot(mac_key key)
-{
-	/* Fibonacci hashing: the top bits depend on all bits below. */
-	return (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (MAC_CACHE_SIZE - 1);
-}
-
-/* Look up what the cache did not have: keys[missing[i]]. */
-static void lookup_missing(
-	struct mac_table *table,
-	struct mac_cache *cache,
-	const mac_key *keys,
-	const uint8_t *missing,
-	unsigned count,
-	int32_t *positions
-)
-{
-	const void *pointers[MAC_BURST_MAX];
-	int32_t found[MAC_BURST_MAX];
-
-	for (unsigned i = 0; i < count; i++)
-		pointers[i] = &keys[missing[i]];
-	if (rte_hash_lookup_bulk(table->hash, pointers, count, found) < 0)
-		count = 0;
-	for (unsigned i = 0; i < count; i++) {
-		mac_key key = keys[missing[i]];
-
-		positions[missing[i]] = found[i] < 0 ? MAC_UNKNOWN : found[i];
-		if (found[i] < 0)
-			continue; /* it may be learned at any moment */
-		cache->entries[cache_slot(key)].key = key;
-		cache->entries[cache_slot(key)].position = found[i];
-	}
-}
-
 void mac_table_lookup(
-	struct mac_table *table,
-	struct mac_cache *cache,
-	const mac_key *keys,
-	unsigned count,
-	int32_t *positions
+	const struct mac_table *table, const mac_key *keys, unsigned count, int32_t *positions
 )
 {
-	uint64_t removals = atomic_load_explicit(&table->removals, memory_order_acquire);
-	uint8_t missing[MAC_BURST_MAX];
-	unsigned missing_count = 0;
+	const struct mac_places *places = &table->places;
+	uint32_t buckets[MAC_BURST_MAX];
 
-	if (cache->removals != removals) {
-		memset(cache->entries, 0xff, sizeof(cache->entries));
-		cache->removals = removals;
-	}
+	/* All lines are asked for before the first is looked at: they come together. */
 	for (unsigned i = 0; i < count; i++) {
-		unsigned slot = cache_slot(keys[i]);
-
-		positions[i] = cache->entries[slot].position;
-		if (cache->entries[slot].key == keys[i])
-			continue;
-		positions[i] = MAC_UNKNOWN;
-		missing[missing_count++] = (uint8_t)i;
+		buckets[i] = mac_bucket(places, keys[i]);
+		rte_prefetch0(&places->places[(uint64_t)buckets[i] * MAC_BUCKET]);
 	}
-	if (missing_count > 0)
-		lookup_missing(table, cache, keys, missing, missing_count, positions);
+	for (unsigned i = 0; i < count; i++)
+		positions[i] = mac_places_find(places, keys[i], buckets[i]);
 }
 
-unsigned mac_table_port(const struct mac_table *table, int32_t position)
+unsigned mac_table_port(const struct mac_table *table, mac_key key, int32_t position)
 {
-	return atomic_load_explicit(&table->entries[position].port, memory_order_relaxed);
+	int port = mac_places_port(&table->places, position, key);
+
+	return port < 0 ? PORT_NONE : (unsigned)port & ~MAC_PORT_FIXED;
 }
 
 static void learn_slowly(struct mac_table *table, mac_key key, unsigned port, uint32_t now)
 {
 	rte_spinlock_lock(&table->lock);
 	/* Somebody may have been faster. */
-	int32_t position = rte_hash_lookup(table->hash, &key);
-	if (position < 0) {
+	int32_t position = find(table, key);
+	if (position == MAC_UNKNOWN) {
 		(void)entry_add(table, key, port, now);
 	} else {
-		struct entry *entry = &table->entries[position];
+		const struct mac_place *entry = &table->places.places[position];
 
-		if (!entry->fixed
-		    && atomic_load_explicit(&entry->port, memory_order_relaxed) != port)
+		if (!entry_fixed(entry) && entry_port(entry) != port)
 			entry_move(table, (uint32_t)position, port, now);
 	}
 	rte_spinlock_unlock(&table->lock);
@@ -300,15 +247,16 @@ void mac_table_learn(
 		learn_slowly(table, key, port, now);
 		return;
 	}
-	struct entry *entry = &table->entries[position];
-	if (atomic_load_explicit(&entry->port, memory_order_relaxed) != port) {
-		/* Somebody else's for good: not worth the lock, however often it is claimed. */
-		if (!atomic_load_explicit(&entry->fixed, memory_order_relaxed))
-			learn_slowly(table, key, port, now);
+	struct mac_place *entry = &table->places.places[position];
+	int known = mac_places_port(&table->places, position, key);
+	/* Somebody else's for good: not worth the lock, however often it is claimed. */
+	if (known < 0 || ((unsigned)known != port && !(known & MAC_PORT_FIXED))) {
+		learn_slowly(table, key, port, now);
 		return;
 	}
 	/* A store for each frame would make this line travel between workers. */
-	if (atomic_load_explicit(&entry->seen, memory_order_relaxed) != now)
+	if (((unsigned)known & ~MAC_PORT_FIXED) == port
+	    && atomic_load_explicit(&entry->seen, memory_order_relaxed) != now)
 		atomic_store_explicit(&entry->seen, now, memory_order_relaxed);
 }
 
@@ -319,19 +267,22 @@ int mac_table_fix(struct mac_table *table, mac_key key, unsigned port, uint32_t 
 	int result = 0;
 
 	rte_spinlock_lock(&table->lock);
-	int32_t position = rte_hash_lookup(table->hash, &key);
-	struct entry *entry =
-		position < 0 ? entry_add(table, key, port, now) : &table->entries[position];
+	int32_t position = find(table, key);
+	if (position == MAC_UNKNOWN)
+		position = entry_add(table, key, port, now);
+	struct mac_place *entry = position == MAC_UNKNOWN ? NULL : &table->places.places[position];
 	if (entry == NULL) {
 		result = -ENOSPC;
-	} else if (atomic_load_explicit(&entry->port, memory_order_relaxed) != port) {
-		if (entry->fixed)
+	} else if (entry_port(entry) != port) {
+		if (entry_fixed(entry))
 			result = -EEXIST;
 		else
 			entry_move(table, (uint32_t)position, port, now);
 	}
-	if (result == 0 && !entry->fixed) {
-		entry->fixed = true;
+	if (result == 0 && !entry_fixed(entry)) {
+		atomic_store_explicit(
+			&entry->port, (uint16_t)(port | MAC_PORT_FIXED), memory_order_relaxed
+		);
 		table->lists[port].count--;
 	}
 	rte_spinlock_unlock(&table->lock);
@@ -341,19 +292,21 @@ int mac_table_fix(struct mac_table *table, mac_key key, unsigned port, uint32_t 
 /* Remove every used entry that `matches`, holding the lock for a chunk at a time. */
 static size_t remove_matching(
 	struct mac_table *table,
-	bool (*matches)(const struct entry *entry, const void *criteria),
+	bool (*matches)(const struct mac_place *entry, const void *criteria),
 	const void *criteria
 )
 {
+	const uint32_t count = mac_places_count(&table->places);
 	size_t removed = 0;
 
-	for (uint32_t start = 0; start < table->entry_count; start += WALK_CHUNK) {
-		uint32_t end = table->entry_count - start < WALK_CHUNK ? table->entry_count
-								       : start + WALK_CHUNK;
+	for (uint32_t start = 0; start < count; start += WALK_CHUNK) {
+		uint32_t end = count - start < WALK_CHUNK ? count : start + WALK_CHUNK;
 
 		rte_spinlock_lock(&table->lock);
 		for (uint32_t i = start; i < end; i++) {
-			if (table->entries[i].used && matches(&table->entries[i], criteria)) {
+			const struct mac_place *entry = &table->places.places[i];
+
+			if (entry_used(entry) && matches(entry, criteria)) {
 				entry_remove(table, i);
 				removed++;
 			}
@@ -369,14 +322,13 @@ struct flush_criteria {
 	bool fixed;
 };
 
-static bool to_flush(const struct entry *entry, const void *context)
+static bool to_flush(const struct mac_place *entry, const void *context)
 {
 	const struct flush_criteria *criteria = context;
-	unsigned port = atomic_load_explicit(&entry->port, memory_order_relaxed);
 
-	return (criteria->port == PORT_NONE || criteria->port == port)
-	       && (criteria->vlan < 0 || (uint64_t)criteria->vlan == entry->key >> 48)
-	       && (criteria->fixed || !entry->fixed);
+	return (criteria->port == PORT_NONE || criteria->port == entry_port(entry))
+	       && (criteria->vlan < 0 || (uint64_t)criteria->vlan == entry_key(entry) >> 48)
+	       && (criteria->fixed || !entry_fixed(entry));
 }
 
 size_t mac_table_flush(struct mac_table *table, unsigned port, int vlan, bool fixed)
@@ -386,11 +338,11 @@ size_t mac_table_flush(struct mac_table *table, unsigned port, int vlan, bool fi
 	return remove_matching(table, to_flush, &criteria);
 }
 
-static bool is_old(const struct entry *entry, const void *context)
+static bool is_old(const struct mac_place *entry, const void *context)
 {
 	uint32_t oldest = *(const uint32_t *)context;
 
-	return !entry->fixed && atomic_load_explicit(&entry->seen, memory_order_relaxed) < oldest;
+	return !entry_fixed(entry) && entry_seen(entry) < oldest;
 }
 
 size_t mac_table_age(struct mac_table *table, uint32_t oldest)
@@ -404,17 +356,21 @@ void mac_table_walk(
 	void *context
 )
 {
-	for (uint32_t i = 0; i < table->entry_count; i++) {
+	const uint32_t count = mac_places_count(&table->places);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct mac_place *entry = &table->places.places[i];
 		struct mac_entry_info info;
 
+		if (!entry_used(entry))
+			continue;
 		rte_spinlock_lock(&table->lock);
-		const struct entry *entry = &table->entries[i];
-		bool used = entry->used;
+		bool used = entry_used(entry);
 		info = (struct mac_entry_info){
-			.key = entry->key,
-			.port = atomic_load_explicit(&entry->port, memory_order_relaxed),
-			.seen = atomic_load_explicit(&entry->seen, memory_order_relaxed),
-			.fixed = entry->fixed,
+			.key = entry_key(entry),
+			.port = entry_port(entry),
+			.seen = entry_seen(entry),
+			.fixed = entry_fixed(entry),
 		};
 		rte_spinlock_unlock(&table->lock);
 		if (used)

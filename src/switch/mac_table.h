@@ -4,8 +4,8 @@
  *
  * Readers (workers) take no lock and write nothing to what they share, except an entry's time,
  * and that at most once a second. Writers - a worker that learns, the control thread that ages
- * and flushes - take the table's lock. A removed entry is reused only after every worker has
- * passed a quiescent state (rte_rcu_qsbr), so a reader's position always means what it looked up.
+ * and flushes - take the table's lock. A position may become another entry's when its own is
+ * removed, so who uses one says for which key, and what it says is never stale.
  *
  * Fairness: when the table is full, the port with the most entries gives up its oldest. A flood of
  * addresses so hurts its sender alone. For this the entries of a port form a list.
@@ -13,7 +13,6 @@
 #pragma once
 
 #include <rte_byteorder.h>
-#include <rte_rcu_qsbr.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,39 +37,21 @@ static inline mac_key mac_key_make(const uint8_t mac[6], uint16_t vlan)
 enum {
 	MAC_UNKNOWN = -1, /* a position: no entry */
 	MAC_BURST_MAX = 64,
-	MAC_CACHE_SIZE = 256, /* a power of two */
-};
-
-/*
- * What a worker found lately, so that it need not go to the table. It is never stale: a removal
- * anywhere in the table empties it, and where an entry has moved to is read from the entry. All
- * zeros to begin with.
- */
-struct mac_cache {
-	uint64_t removals; /* of the table when this was filled */
-	struct {
-		mac_key key; /* all ones: none */
-		int32_t position;
-	} entries[MAC_CACHE_SIZE];
 };
 
 /* A table for `size` entries of ports with ids below `ports`. NULL: no memory. */
-struct mac_table *mac_table_create(uint32_t size, unsigned ports, struct rte_rcu_qsbr *qsbr);
+struct mac_table *mac_table_create(uint32_t size, unsigned ports);
 void mac_table_destroy(struct mac_table *table);
 
 /* ---- workers ---- */
 
-/* Positions of `count` keys (at most MAC_BURST_MAX); valid until the next quiescent state. The
- * cache is the caller's own. */
+/* Positions of `count` keys (at most MAC_BURST_MAX). */
 void mac_table_lookup(
-	struct mac_table *table,
-	struct mac_cache *cache,
-	const mac_key *keys,
-	unsigned count,
-	int32_t *positions
+	const struct mac_table *table, const mac_key *keys, unsigned count, int32_t *positions
 );
-/* The port of a position that is not MAC_UNKNOWN. */
-unsigned mac_table_port(const struct mac_table *table, int32_t position);
+/* The port of a key whose position was looked up (and is not MAC_UNKNOWN); PORT_NONE if it has been
+ * removed since. */
+unsigned mac_table_port(const struct mac_table *table, mac_key key, int32_t position);
 /* A frame from `port` came from this address: notes the time `now` (seconds), or the new port, or
  * a new entry. `position` is the result of a lookup. */
 void mac_table_learn(

@@ -36,6 +36,5 @@ static inline struct port *switch_port(const struct switch_state *sw, unsigned i
 /* Seconds of the monotonic clock. */
 uint32_t switch_now(void);
 
-/* eal.c: start DPDK's environment in this process, without huge pages, devices or files. Once; its
- * heap is for a MAC table of so many entries. */
-int eal_start(uint32_t mac_table_size, struct error *error);
+/* eal.c: start DPDK's environment in this process, without huge pages, devices or files. Once. */
+int eal_start(struct error *error);

@@ -320,7 +320,7 @@ static int create_tables(struct switch_state *sw, struct error *error)
 	sw->qsbr = rte_zmalloc("qsbr", size, RTE_CACHE_LINE_SIZE);
 	if (sw->qsbr == NULL || rte_rcu_qsbr_init(sw->qsbr, WORKERS_MAX) != 0)
 		return error_set(error, -ENOMEM, "out of memory");
-	sw->macs = mac_table_create(sw->settings.mac_table_size, PORTS_MAX, sw->qsbr);
+	sw->macs = mac_table_create(sw->settings.mac_table_size, PORTS_MAX);
 	if (sw->macs == NULL)
 		return error_set(
 			error,
@@ -382,7 +382,7 @@ int switch_create(
 	struct error *error
 )
 {
-	int result = eal_start(settings->mac_table_size, error);
+	int result = eal_start(error);
 
 	if (result < 0)
 		return result;

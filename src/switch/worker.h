@@ -102,7 +102,6 @@ struct worker {
 	struct vl_frame frames[VL_BURST_MAX];
 	struct run runs[VL_BURST_MAX];
 	unsigned run_count;
-	struct mac_cache macs;
 	unsigned group_count;
 	uint16_t group_of[PORTS_MAX]; /* group index + 1 of a destination; 0: none yet */
 	struct group groups[VL_BURST_MAX];

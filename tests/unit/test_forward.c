@@ -115,7 +115,7 @@ static void world_open(void)
 	sw->qsbr = aligned_alloc(64, bytes);
 	assert_non_null(sw->qsbr);
 	assert_int_equal(rte_rcu_qsbr_init(sw->qsbr, 1), 0);
-	sw->macs = mac_table_create(1024, PORTS_MAX, sw->qsbr);
+	sw->macs = mac_table_create(1024, PORTS_MAX);
 	assert_non_null(sw->macs);
 	sw->settings.worker_count = 1;
 	sw->workers[0].sw = sw;
@@ -346,7 +346,7 @@ static int before_all(void **)
 {
 	struct error error;
 
-	return eal_start(1024, &error);
+	return eal_start(&error);
 }
 
 static int after_all(void **)
