@@ -85,11 +85,12 @@ ALWAYS_INLINE void fetch_plain(
 }
 
 /* First all chains are parsed and their first lines asked for, then all heads are fetched: the
- * loads of a burst overlap instead of waiting for each other. */
+ * loads of a burst overlap instead of waiting for each other. `used` spans are taken already. */
 ALWAYS_INLINE unsigned take_plain(
 	struct queue *queue,
 	struct vl_frame *frames,
 	unsigned max,
+	uint32_t used,
 	const bool packed,
 	const uint32_t header_size
 )
@@ -101,22 +102,30 @@ ALWAYS_INLINE unsigned take_plain(
 		__builtin_prefetch(chains.at[i].header);
 		__builtin_prefetch(chains.at[i].data);
 	}
-	fetch_plain(frames, &chains, n, queue->spans, header_size);
+	fetch_plain(frames, &chains, n, queue->spans + used, header_size);
 	return n;
 }
 
-/* The same for chains of any shape; `used` spans are taken already. */
+/* The same for chains of any shape. It ends with one that is a single piece, as plain ones are:
+ * those behind it may well be plain, and *plain says so. */
 static inline unsigned take_any(
-	struct queue *queue, struct vl_frame *frames, unsigned max, uint32_t used, const bool packed
+	struct queue *queue,
+	struct vl_frame *frames,
+	unsigned max,
+	uint32_t *span_used,
+	const bool packed,
+	bool *plain
 )
 {
 	struct {
 		uint32_t first, count;
 		uint64_t size;
 	} chains[VL_BURST_MAX];
+	uint32_t used = *span_used;
 	unsigned n = 0;
 
-	while (n < max && queue->span_capacity - used >= queue->span_chain_max
+	*plain = false;
+	while (n < max && !*plain && queue->span_capacity - used >= queue->span_chain_max
 	       && queue->ring.walked < WALK_MAX) {
 		struct ring_chain chain;
 		int got = ring_take(
@@ -130,8 +139,10 @@ static inline unsigned take_any(
 		chains[n].size = chain.readable_size;
 		prefetch_head(&queue->spans[used], chain.readable_spans);
 		used += chain.readable_spans;
+		*plain = chain.readable_spans == 1;
 		n++;
 	}
+	*span_used = used;
 	for (unsigned i = 0; i < n; i++)
 		fetch_head(
 			queue,
@@ -146,12 +157,23 @@ static inline unsigned take_any(
 ALWAYS_INLINE int
 take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const bool packed)
 {
-	queue->ring.walked = 0;
-	unsigned n = queue->header_size == 12 ? take_plain(queue, frames, max, packed, 12)
-					      : take_plain(queue, frames, max, packed, 10);
+	const bool long_header = queue->header_size == 12;
+	uint32_t used = 0; /* spans */
+	unsigned n = 0;
+	bool plain = true;
 
-	if (n < max)
-		n += take_any(queue, frames + n, max - n, n, packed);
+	queue->ring.walked = 0;
+	while (plain && n < max && queue->span_capacity - used >= max) {
+		unsigned left = max - n;
+		unsigned taken = long_header
+					 ? take_plain(queue, frames + n, left, used, packed, 12)
+					 : take_plain(queue, frames + n, left, used, packed, 10);
+
+		n += taken;
+		used += taken;
+		if (n < max)
+			n += take_any(queue, frames + n, max - n, &used, packed, &plain);
+	}
 	if (n > 0)
 		ring_notify_off(&queue->ring, packed);
 	return (int)n;

@@ -33,6 +33,7 @@ enum {
 };
 
 typedef uint64_t lanes __attribute__((vector_size(8 * LANES_WIDTH)));
+typedef int64_t lanes_signed __attribute__((vector_size(8 * LANES_WIDTH)));
 typedef uint64_t lanes_half __attribute__((vector_size(4 * LANES_WIDTH)));
 typedef uint64_t lanes_one __attribute__((vector_size(16))); /* descriptor */
 typedef uint32_t lanes_sizes __attribute__((vector_size(2 * LANES_WIDTH)));

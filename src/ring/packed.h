@@ -112,7 +112,7 @@ packed_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, ui
 /* Whether the chain at a descriptor is available and plain; then its place is out's n-th. */
 ALWAYS_INLINE bool packed_place(
 	const struct vring_packed_desc *desc,
-	const struct memory_region *region,
+	const struct ring_regions *regions,
 	uint16_t flags,
 	const uint32_t header_size,
 	struct ring_plain *out,
@@ -126,7 +126,7 @@ ALWAYS_INLINE bool packed_place(
 	uint64_t address = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED);
 	uint32_t size = __atomic_load_n(&desc->len, __ATOMIC_RELAXED);
 	*id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED);
-	out->at[n].header = ring_place(region, address, size);
+	out->at[n].header = ring_place(regions, address, size);
 	out->at[n].data = out->at[n].header + header_size;
 	out->size[n] = size - header_size;
 	return out->at[n].header != NULL && size > header_size;
@@ -138,7 +138,7 @@ ALWAYS_INLINE bool packed_place(
 ALWAYS_INLINE bool packed_place_step(
 	struct ring *ring,
 	const struct vring_packed_desc *desc,
-	const struct memory_region *region,
+	const struct ring_regions *regions,
 	uint32_t position,
 	uint16_t flags,
 	const uint32_t header_size,
@@ -151,7 +151,7 @@ ALWAYS_INLINE bool packed_place_step(
 	memcpy(&descriptors, desc, sizeof(descriptors));
 	/* Frames are read after this, as x86 loads go; and nothing is fetched again. */
 	atomic_signal_fence(memory_order_acquire);
-	if (!ring_place_step(region, &descriptors, 48, UINT16_MAX, flags, header_size, out, n))
+	if (!ring_place_step(regions, &descriptors, 48, UINT16_MAX, flags, header_size, out, n))
 		return false;
 	lanes_half rest = LANES_ODD_HALF(descriptors);
 	lanes_half held = (rest >> 32 & UINT16_MAX) | UINT32_C(1) << 16;
@@ -161,14 +161,13 @@ ALWAYS_INLINE bool packed_place_step(
 
 ALWAYS_INLINE uint32_t packed_take_plain(
 	struct ring *ring,
-	const struct memory_region *region,
+	const struct ring_regions *regions,
 	const bool writable,
 	const uint32_t header_size,
 	struct ring_plain *out,
 	uint32_t max
 )
 {
-	const struct memory_region where = *region;
 	const uint32_t size = ring->size;
 	uint32_t position = ring->held_first + ring->held_count, slot = ring->next, n = 0;
 	bool steps = LANES > 0, wrap = ring->next_wrap;
@@ -185,9 +184,9 @@ ALWAYS_INLINE uint32_t packed_take_plain(
 		steps = steps && n + step <= max;
 		if (!steps || slot + step > size || position + step > size
 		    || !packed_place_step(
-			    ring, desc, &where, position, flags, header_size, out, n
+			    ring, desc, regions, position, flags, header_size, out, n
 		    )) {
-			if (!packed_place(desc, &where, flags, header_size, out, n, &id))
+			if (!packed_place(desc, regions, flags, header_size, out, n, &id))
 				break;
 			ring->held[position] = (struct ring_held){.id = id, .count = 1};
 			step = 1;

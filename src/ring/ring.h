@@ -75,6 +75,7 @@ struct ring {
 	uint16_t notify_next;
 	bool notify_wrap;
 	unsigned hint;	     /* memory region used last */
+	unsigned recent[2];  /* regions that plain chains are looked for in */
 	uint32_t held_first; /* position in `held` of the oldest chain */
 	uint32_t held_count;
 	uint32_t held_descriptors;    /* packed: of the held chains, `size` at most; split: 0 */
@@ -139,7 +140,7 @@ static inline int ring_take(
 );
 /*
  * Chains of the shapes that nearly all have: one descriptor with header and data, or two, of which
- * the first is just the header; each in the region used last.
+ * the first is just the header; each in one of the two regions used last.
  */
 struct ring_plain {
 	struct {
@@ -304,17 +305,27 @@ static inline int ring_check_indirect(struct ring *ring, uint32_t bytes)
 	return 0;
 }
 
-/* Where `size` bytes at a guest address are mapped, if they lie in this region; NULL: they do not,
- * or there are none. */
-static inline uint8_t *
-ring_place(const struct memory_region *region, uint64_t address, uint32_t size)
-{
-	uint64_t offset = address - region->guest_address;
+/* The regions that plain chains may lie in: a guest with more memory than fits below 4 GiB has its
+ * buffers in two. Copies, since the compiler cannot know that what is stored meanwhile is not they.
+ */
+struct ring_regions {
+	struct memory_region at[2];
+};
 
-	/* A size of 0 becomes the largest. */
-	if (offset >= region->size || (uint64_t)size - 1 >= region->size - offset)
-		return NULL;
-	return region->host + offset;
+/* Where `size` bytes at a guest address are mapped, if they lie in one of the regions; NULL: they
+ * do not, or there are none. */
+static inline uint8_t *
+ring_place(const struct ring_regions *regions, uint64_t address, uint32_t size)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct memory_region *region = &regions->at[i];
+		uint64_t offset = address - region->guest_address;
+
+		/* A size of 0 becomes the largest. */
+		if (offset < region->size && (uint64_t)size - 1 < region->size - offset)
+			return region->host + offset;
+	}
+	return NULL;
 }
 
 /* Hold a chain at a known place; the caller counts. */
@@ -325,17 +336,28 @@ ring_hold_at(struct ring *ring, uint32_t position, uint16_t id, uint16_t count)
 	return position + 1 < ring->size ? position + 1 : 0;
 }
 
+/* Lanes whose top bit says that so many bytes at an offset do not lie in a region. Nothing wraps:
+ * an offset of 2^62 or more is refused by its own top bits, and no mapping is larger than 2^47. */
+#define RING_OUTSIDE(region, offset, size) \
+	(((region)->size - ((offset) + (size))) | (offset) | (offset) << 1)
+
+/* What is added to an offset for the places of header and data. */
+#define RING_PLACES(region, header_size)                            \
+	LANES_FILL(                                                 \
+		(uint64_t)(uintptr_t)(region)->host,                \
+		(uint64_t)(uintptr_t)(region)->host + (header_size) \
+	)
+
 /*
  * Whether LANES_STEP descriptors are plain chains of one; then their places are stored from out's
  * n-th on. Each one's rest is its length and, from bit `flags_shift` on, its flags, of which
  * `flags_mask` have to be `flags`.
  *
  * Conditions are differences that are negative if they do not hold, so that all are judged by their
- * top bits together. Nothing wraps: an offset of 2^62 or more is refused by its own top bits, and
- * no mapping is larger than 2^47.
+ * top bits together.
  */
 ALWAYS_INLINE bool ring_place_step(
-	const struct memory_region *region,
+	const struct ring_regions *regions,
 	const lanes *descriptors,
 	const uint32_t flags_shift,
 	const uint64_t flags_mask,
@@ -346,15 +368,22 @@ ALWAYS_INLINE bool ring_place_step(
 )
 {
 	lanes address = LANES_EVEN(*descriptors), rest = LANES_ODD(*descriptors);
-	lanes offset = address - region->guest_address;
+	const struct memory_region *first = &regions->at[0], *second = &regions->at[1];
+	lanes offset = address - first->guest_address;
 	lanes size = rest & UINT32_MAX, room = size - header_size;
-	lanes wrong = (region->size - (offset + size)) | offset | offset << 1 | (room - 1)
-		      | (0 - ((rest >> flags_shift & flags_mask) ^ flags));
+	lanes odd = (room - 1) | (0 - ((rest >> flags_shift & flags_mask) ^ flags));
+	lanes outside = RING_OUTSIDE(first, offset, size);
+	lanes wrong = odd | outside;
+	lanes at = offset + RING_PLACES(first, header_size);
 
-	if (lanes_any_sign(&wrong))
-		return false;
-	uint64_t host = (uint64_t)(uintptr_t)region->host;
-	lanes at = offset + LANES_FILL(host, host + header_size);
+	if (lanes_any_sign(&wrong)) {
+		offset = address - second->guest_address;
+		wrong = odd | (outside & RING_OUTSIDE(second, offset, size));
+		if (lanes_any_sign(&wrong))
+			return false;
+		lanes other = (lanes)((lanes_signed)outside >> 63);
+		at = (at & ~other) | ((offset + RING_PLACES(second, header_size)) & other);
+	}
 	lanes_half rooms = LANES_EVEN_HALF(room);
 	lanes_sizes sizes = __builtin_convertvector(rooms, lanes_sizes);
 	memcpy(&out->at[n], &at, sizeof(at));
@@ -391,13 +420,21 @@ ALWAYS_INLINE uint32_t ring_take_plain(
 
 	if (ring->hint >= memory->count)
 		return 0;
+	if (ring->hint != ring->recent[0]) {
+		ring->recent[1] = ring->recent[0];
+		ring->recent[0] = ring->hint;
+	}
+	unsigned other = ring->recent[1] < memory->count ? ring->recent[1] : ring->hint;
+	const struct ring_regions regions = {{
+		memory->regions[ring->hint],
+		memory->regions[other],
+	}};
 	/* A ring that is full of chains we hold can have nothing new in it. */
 	uint32_t room = ring->size - (packed ? ring->held_descriptors : ring->held_count);
 	if (max > room)
 		max = room;
-	const struct memory_region *region = &memory->regions[ring->hint];
-	uint32_t n = packed ? packed_take_plain(ring, region, writable, header_size, out, max)
-			    : split_take_plain(ring, region, writable, header_size, out, max);
+	uint32_t n = packed ? packed_take_plain(ring, &regions, writable, header_size, out, max)
+			    : split_take_plain(ring, &regions, writable, header_size, out, max);
 	ring->held_count += n;
 	if (packed)
 		ring->held_descriptors += n;

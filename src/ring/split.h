@@ -167,7 +167,7 @@ static inline struct split_words split_load(const struct vring_desc *desc)
 /* Whether the chain at `head` is plain; then its place is out's n-th. */
 ALWAYS_INLINE bool split_place(
 	const struct ring *ring,
-	const struct memory_region *region,
+	const struct ring_regions *regions,
 	uint16_t head,
 	const uint16_t flags,
 	const uint32_t header_size,
@@ -179,7 +179,7 @@ ALWAYS_INLINE bool split_place(
 	uint32_t size = (uint32_t)first.rest;
 	uint16_t first_flags = (uint16_t)(first.rest >> 32);
 
-	out->at[n].header = ring_place(region, first.address, size);
+	out->at[n].header = ring_place(regions, first.address, size);
 	if (first_flags == flags) {
 		out->at[n].data = out->at[n].header + header_size;
 		out->size[n] = size - header_size;
@@ -190,7 +190,7 @@ ALWAYS_INLINE bool split_place(
 		return false;
 	struct split_words second = split_load(&ring->split_desc[next]);
 	out->size[n] = (uint32_t)second.rest;
-	out->at[n].data = ring_place(region, second.address, out->size[n]);
+	out->at[n].data = ring_place(regions, second.address, out->size[n]);
 	return out->at[n].header != NULL && out->at[n].data != NULL
 	       && (uint16_t)(second.rest >> 32) == flags;
 }
@@ -198,7 +198,7 @@ ALWAYS_INLINE bool split_place(
 /* The same for LANES_STEP entries of the available ring, from `entry` on; they are held, too. */
 ALWAYS_INLINE bool split_place_step(
 	struct ring *ring,
-	const struct memory_region *region,
+	const struct ring_regions *regions,
 	const uint16_t *entry,
 	uint32_t position,
 	const uint16_t flags,
@@ -223,7 +223,7 @@ ALWAYS_INLINE bool split_place_step(
 		memcpy(&one[i], &table[(uint16_t)(heads >> 16 * i)], sizeof(one[i]));
 	atomic_signal_fence(memory_order_acquire);
 	lanes_gather(&descriptors, one);
-	if (!ring_place_step(region, &descriptors, 32, UINT16_MAX, flags, header_size, out, n))
+	if (!ring_place_step(regions, &descriptors, 32, UINT16_MAX, flags, header_size, out, n))
 		return false;
 	memcpy(&ids, &heads, sizeof(ids));
 	lanes_half held = __builtin_convertvector(ids, lanes_half);
@@ -233,15 +233,13 @@ ALWAYS_INLINE bool split_place_step(
 
 ALWAYS_INLINE uint32_t split_take_plain(
 	struct ring *ring,
-	const struct memory_region *region,
+	const struct ring_regions *regions,
 	const bool writable,
 	const uint32_t header_size,
 	struct ring_plain *out,
 	uint32_t max
 )
 {
-	/* Copies: the compiler cannot know that what is stored below is not they. */
-	const struct memory_region where = *region;
 	const struct vring_avail *avail = ring->avail;
 	const uint32_t size = ring->size;
 	const uint16_t flags = writable ? VRING_DESC_F_WRITE : 0;
@@ -263,7 +261,7 @@ ALWAYS_INLINE uint32_t split_take_plain(
 		if (steps && n + LANES_STEP <= max && index + LANES_STEP <= size
 		    && position + LANES_STEP <= size) {
 			steps = split_place_step(
-				ring, &where, entry, position, flags, header_size, out, n
+				ring, regions, entry, position, flags, header_size, out, n
 			);
 			if (steps) {
 				n += LANES_STEP;
@@ -273,7 +271,7 @@ ALWAYS_INLINE uint32_t split_take_plain(
 			}
 		}
 		uint16_t head = __atomic_load_n(entry, __ATOMIC_RELAXED);
-		if (head >= size || !split_place(ring, &where, head, flags, header_size, out, n))
+		if (head >= size || !split_place(ring, regions, head, flags, header_size, out, n))
 			break;
 		position = ring_hold_at(ring, position, head, 0);
 		n++;

@@ -145,27 +145,39 @@ static void add_at(struct front *front, uint64_t address)
 
 static uint64_t good_address(struct front *front, uint64_t address)
 {
-	uint8_t *at = guest_at(&front->guest, address);
-
-	memset(at, 0, HEADER_SIZE);
-	memcpy(at + HEADER_SIZE, frame_bytes, FRAME_SIZE);
+	/* It may lie in two regions. */
+	for (unsigned i = 0; i < HEADER_SIZE + FRAME_SIZE; i++)
+		*guest_at(&front->guest, address + i) =
+			i < HEADER_SIZE ? 0 : frame_bytes[i - HEADER_SIZE];
 	return address;
 }
 
-static void send_at(const struct variant *variant, const struct place *place, unsigned before)
+/* In the middle of a burst whose other frames lie in turn in two regions (or one, twice), both of
+ * which were used before. */
+static void
+send_at(const struct variant *variant,
+	const struct place *place,
+	unsigned before,
+	const unsigned regions[2])
 {
 	struct front front;
-	uint64_t usual;
+	uint64_t usual[2];
 	unsigned after = 3;
 
 	open_front(&front, variant);
-	usual = guest_alloc_in(&front.guest, GUEST_HIGH, HEADER_SIZE + FRAME_SIZE, 64);
-	good_address(&front, usual);
+	for (unsigned i = 0; i < 2; i++) {
+		usual[i] = good_address(
+			&front,
+			guest_alloc_in(&front.guest, regions[i], HEADER_SIZE + FRAME_SIZE, 64)
+		);
+		add_at(&front, usual[i]);
+		assert_int_equal(borrow_all(&front), 1);
+	}
 	for (unsigned i = 0; i < before; i++)
-		add_at(&front, usual);
+		add_at(&front, usual[i % 2]);
 	add_at(&front, place->good ? good_address(&front, place->address) : place->address);
 	for (unsigned i = 0; i < after; i++)
-		add_at(&front, usual);
+		add_at(&front, usual[i / 2]);
 	assert_int_equal(borrow_all(&front), place->good ? before + 1 + after : before);
 	if (place->good)
 		assert_null(front_queue(&front, TX).broken);
@@ -178,9 +190,18 @@ static void send_at(const struct variant *variant, const struct place *place, un
 
 static void a_buffer_at_the_border_of_a_region_is_judged_to_the_byte(void **state)
 {
+	static const unsigned regions[][2] = {{GUEST_HIGH, GUEST_HIGH}, {GUEST_LOW, GUEST_HIGH}};
 	const uint64_t first = GUEST_HIGH_ADDRESS, end = GUEST_HIGH_ADDRESS + GUEST_HIGH_SIZE;
+	const uint64_t low = GUEST_LOW_ADDRESS, next = GUEST_LOW_ADDRESS + GUEST_LOW_SIZE;
 	const uint64_t size = HEADER_SIZE + FRAME_SIZE;
 	const struct place places[] = {
+		{low, true},
+		{low - 1, false},
+		{next - size, true},
+		{next - size + 1, true},
+		{next - 1, true},
+		{next, true},
+		{next + GUEST_NEXT_SIZE - size + 1, false},
 		{end - size, true},
 		{end - size + 1, false},
 		{end - 1, false},
@@ -197,9 +218,10 @@ static void a_buffer_at_the_border_of_a_region_is_judged_to_the_byte(void **stat
 		{UINT64_MAX, false},
 	};
 
-	for (unsigned i = 0; i < COUNT_OF(places); i++)
-		for (unsigned before = 0; before <= BEFORE_MAX; before++)
-			send_at(*state, &places[i], before);
+	for (unsigned r = 0; r < COUNT_OF(regions); r++)
+		for (unsigned i = 0; i < COUNT_OF(places); i++)
+			for (unsigned before = 0; before <= BEFORE_MAX; before++)
+				send_at(*state, &places[i], before, regions[r]);
 }
 
 /* ---- what is right, but not plain ---- */
