@@ -203,6 +203,7 @@ int device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *fram
 	}
 	if (max > VL_BURST_MAX)
 		max = VL_BURST_MAX;
+	atomic_store_explicit(&device->queues[2 * pair + 1].borrowed, queue, memory_order_relaxed);
 	int n = queue->ring.packed ? take_burst(queue, frames, max, true)
 				   : take_burst(queue, frames, max, false);
 	/* Good frames come first; what broke the ring behind them is told by the next call. */
@@ -220,7 +221,7 @@ int device_borrow(struct vl_device *device, unsigned pair, struct vl_frame *fram
 
 void device_give_back(struct vl_device *device, unsigned pair, unsigned count)
 {
-	struct queue *queue = device_data_queue(device, pair, false);
+	struct queue *queue = device_borrowed_queue(device, pair);
 
 	if (queue == NULL || count == 0)
 		return;

@@ -23,7 +23,7 @@ void vl_device_give_back(struct vl_device *device, unsigned pair, unsigned count
 
 void vl_device_put_off(struct vl_device *device, unsigned pair, unsigned count)
 {
-	struct queue *queue = device_data_queue(device, pair, false);
+	struct queue *queue = device_borrowed_queue(device, pair);
 
 	if (queue == NULL)
 		return;
@@ -90,6 +90,8 @@ bool vl_device_is_silent(const struct vl_device *device, unsigned pair)
 
 void vl_device_kicked(struct vl_device *device, unsigned pair)
 {
+	if (2 * pair + 1 >= device->queue_count)
+		return;
 	struct virtqueue *vq = &device->queues[2 * pair + 1];
 
 	counter_add(&vq->counters.kicks, 1);

@@ -198,6 +198,7 @@ static void queue_retire(struct virtqueue *vq, struct queue *queue)
 {
 	struct ring_position position;
 
+	atomic_store_explicit(&vq->borrowed, NULL, memory_order_relaxed);
 	if (queue->ring.held_count > 0) {
 		ring_publish(&queue->ring, queue->ring.packed, queue->ring.held_count);
 		queue_call(queue);

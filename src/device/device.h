@@ -56,6 +56,9 @@ struct virtqueue {
 	/* shared */
 	atomic_int kick_fd; /* closed only after synchronization */
 	_Atomic(struct queue *) live;
+	/* Whose chains a data thread has borrowed and not given back: the queue may be taken back
+	 * meanwhile, and what was put off must not be completed. NULL once it is gone. */
+	_Atomic(struct queue *) borrowed;
 };
 
 /* The data calls, compiled for a processor level: see virtlane/device.h. */
@@ -126,6 +129,17 @@ device_data_queue(const struct vl_device *device, unsigned pair, bool receive)
 	);
 
 	return pair < pairs ? device_live(device, 2 * pair + (receive ? 0 : 1)) : NULL;
+}
+
+/* The transmit queue of a pair that frames were last borrowed from; NULL if it is gone. */
+static inline struct queue *device_borrowed_queue(struct vl_device *device, unsigned pair)
+{
+	unsigned index = 2 * pair + 1;
+
+	/* acquire: as for `live` */
+	return index < device->queue_count
+		       ? atomic_load_explicit(&device->queues[index].borrowed, memory_order_acquire)
+		       : NULL;
 }
 
 /* Virtqueue index of the control queue (5.1.2). */

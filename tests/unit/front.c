@@ -13,7 +13,11 @@
 
 static void on_synchronize(void *context)
 {
-	((struct front *)context)->callbacks.synchronized++;
+	struct front *front = context;
+
+	front->callbacks.synchronized++;
+	if (front->callbacks.meanwhile != NULL)
+		front->callbacks.meanwhile(front);
 }
 
 static void on_queue_changed(void *context, unsigned)

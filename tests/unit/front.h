@@ -19,7 +19,10 @@ enum {
 };
 
 /* What the device has told its owner. */
+struct front;
 struct front_callbacks {
+	/* What a data thread does while control waits for it; NULL: nothing. */
+	void (*meanwhile)(struct front *front);
 	unsigned synchronized, changed;
 	int kick_fds[4]; /* of the first pairs; -1: none */
 	int control_kick_fd;

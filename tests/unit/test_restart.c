@@ -185,6 +185,33 @@ static void borrowed_chains_are_complete_when_the_ring_is_stopped(void **state)
 	front_close(&front);
 }
 
+static void put_two_of_three_off(struct front *front)
+{
+	vl_device_put_off(front->device, 0, 2);
+	vl_device_give_back(front->device, 0, 1);
+}
+
+/* A wire without buffers leaves frames where they are, whatever control does at that moment. */
+static void chains_put_off_while_the_ring_is_stopped_come_again(void **state)
+{
+	struct vl_frame frames[4];
+	struct guest_used used;
+	struct front front;
+
+	open_front(&front, *state, 4);
+	for (uint8_t n = 0; n < 3; n++)
+		send_cut(&front, n, 1);
+	assert_int_equal(vl_device_borrow(front.device, 0, frames, 4), 3);
+	front.callbacks.meanwhile = put_two_of_three_off;
+	uint32_t base = front_stop_ring(&front, TX);
+	front.callbacks.meanwhile = NULL;
+	assert_true(guest_ring_reap(&front.rings[TX], &used));
+	assert_false(guest_ring_reap(&front.rings[TX], &used));
+	front_start_ring_at(&front, TX, &front.rings[TX], base);
+	assert_int_equal(borrow_all(&front), 2);
+	front_close(&front);
+}
+
 static void a_stopped_ring_is_left_alone(void **state)
 {
 	struct built_frame built;
@@ -457,6 +484,7 @@ static const struct variant_test restart_tests[] = {
 	VARIANT_TEST(a_ring_goes_on_where_it_was_stopped),
 	VARIANT_TEST(frames_sent_before_the_restart_come_after_it),
 	VARIANT_TEST(borrowed_chains_are_complete_when_the_ring_is_stopped),
+	VARIANT_TEST(chains_put_off_while_the_ring_is_stopped_come_again),
 	VARIANT_TEST(a_stopped_ring_is_left_alone),
 	VARIANT_TEST(stopping_twice_says_the_same),
 	VARIANT_TEST(memory_may_change_between_frames),
