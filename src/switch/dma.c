@@ -20,6 +20,7 @@
 enum {
 	JOBS_MAX = 256, /* of a burst */
 	PATIENCE_MILLISECONDS = 100,
+	DESPAIR_SECONDS = 10,
 };
 
 /* What was begun and is not known to be done. */
@@ -32,7 +33,7 @@ struct job {
 struct dma {
 	struct vl_copier copier;
 	int16_t device;
-	bool failed; /* the device was given up */
+	bool failed; /* the device was silent for long: it gets nothing more */
 	unsigned count;
 	struct job jobs[JOBS_MAX];
 	_Atomic uint64_t copies;
@@ -73,10 +74,36 @@ static unsigned settle_failed(const struct dma *dma, unsigned done)
 	return n;
 }
 
+/*
+ * The device has not answered for so many cycles. What it was told to copy it may still copy, at
+ * any time, and not every driver can make it stop: so buffers must not go back before it has
+ * answered. If it never does there is no safe way on, and a new process (which gets new memory) is
+ * better than one that stands still.
+ */
+static void bear_silence(struct dma *dma, uint64_t cycles)
+{
+	if (!dma->failed && cycles > rte_get_tsc_hz() / 1000 * PATIENCE_MILLISECONDS) {
+		dma->failed = true;
+		log_error(
+			LOG_SWITCH,
+			"a DMA device does not answer; it gets nothing more, and frames wait for it"
+		);
+	}
+	if (cycles > rte_get_tsc_hz() * DESPAIR_SECONDS) {
+		log_error(
+			LOG_SWITCH,
+			"a DMA device has not answered for %d seconds and may still write into "
+			"memory of others: giving up",
+			DESPAIR_SECONDS
+		);
+		abort();
+	}
+}
+
 static void finish_copies(struct vl_copier *copier)
 {
 	struct dma *dma = (struct dma *)copier;
-	uint64_t deadline = rte_rdtsc() + rte_get_tsc_hz() / 1000 * PATIENCE_MILLISECONDS;
+	uint64_t since = rte_rdtsc();
 	unsigned done = 0;
 
 	while (done < dma->count) {
@@ -88,16 +115,11 @@ static void finish_copies(struct vl_copier *copier)
 		if (error)
 			n += settle_failed(dma, done + n);
 		done += n;
-		if (n > 0 || rte_rdtsc() < deadline) {
-			rte_pause();
-			continue;
-		}
-		/* Stopped first: it must not write to buffers that are the driver's again. */
-		(void)rte_dma_stop(dma->device);
-		dma->failed = true;
-		log_error(LOG_SWITCH, "a DMA device does not answer; it is not used any more");
-		copy_jobs(dma, done, dma->count);
-		done = dma->count;
+		if (n > 0)
+			since = rte_rdtsc();
+		else
+			bear_silence(dma, rte_rdtsc() - since);
+		rte_pause();
 	}
 	uint64_t copies = atomic_load_explicit(&dma->copies, memory_order_relaxed);
 	atomic_store_explicit(&dma->copies, copies + dma->count, memory_order_relaxed);
@@ -172,8 +194,7 @@ void dma_close(struct dma *dma)
 {
 	if (dma == NULL)
 		return;
-	if (!dma->failed)
-		(void)rte_dma_stop(dma->device);
+	(void)rte_dma_stop(dma->device);
 	(void)rte_dma_close(dma->device);
 	free(dma);
 }
