@@ -22,6 +22,7 @@
 enum {
 	RETRIES = 3, /* for a receiver without buffers; each gives it about a microsecond */
 	RETRY_PAUSES = 32,
+	SEVERAL_BUFFERS = 1514, /* bytes, beyond which a frame may need more than one buffer */
 	SEGMENTED_MAX = PORT_FRAME_MAX + 4 * VLAN_TAG_SIZE, /* bytes of a frame with GSO */
 };
 
@@ -426,9 +427,8 @@ flood(struct worker *worker,
       const struct run *run)
 {
 	const struct switch_state *sw = worker->sw;
-	unsigned ports = atomic_load_explicit(
-		&((struct switch_state *)sw)->port_count, memory_order_relaxed
-	);
+	unsigned limit =
+		atomic_load_explicit(&((struct switch_state *)sw)->id_limit, memory_order_relaxed);
 	bool tagged = run->tagged;
 	unsigned copies = 0;
 
@@ -436,13 +436,10 @@ flood(struct worker *worker,
 		drop(worker, source->id, DROP_STORM, 1);
 		return;
 	}
-	for (unsigned id = 0, seen = 0; id < PORTS_MAX && seen < ports; id++) {
+	for (unsigned id = 0; id < limit; id++) {
 		struct port *port = switch_port(sw, id);
 
-		if (port == NULL)
-			continue;
-		seen++;
-		if (port == source || port->ops->tx_queues(port) == 0)
+		if (port == NULL || port == source || port->ops->tx_queues(port) == 0)
 			continue;
 		const struct port_policy *policy = policy_of(port);
 		if (is_wired(policy) || may_leave(source_policy, policy, run->vlan) != DELIVERED)
@@ -625,7 +622,8 @@ static unsigned forward_wired(
 	struct port *source,
 	const struct port_policy *policy,
 	unsigned queue,
-	unsigned n
+	unsigned n,
+	bool stuck
 )
 {
 	struct port *port = atomic_load_explicit(&source->partner, memory_order_acquire);
@@ -640,6 +638,11 @@ static unsigned forward_wired(
 		sent = deliver_to_partner(worker, port, queue % queues, wired.frames, wired.fit);
 	else if (wired.fit > 0)
 		drop(worker, port->id, DROP_PORT_DOWN, wired.fit);
+	if (stuck && queues > 0 && wired.fit > 0 && sent == 0
+	    && wired.frames[0]->size > SEVERAL_BUFFERS) {
+		drop(worker, port->id, DROP_NO_BUFFER, 1);
+		sent = 1;
+	}
 	if (queues > 0 && sent < wired.fit)
 		done = wired.places[sent];
 	for (unsigned i = 0; i < done; i++) {
@@ -683,10 +686,11 @@ static unsigned forward_bridged(
 	return n;
 }
 
-unsigned forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n)
+unsigned
+forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n, bool stuck)
 {
 	const struct port_policy *policy = policy_of(source);
 
-	return is_wired(policy) ? forward_wired(worker, source, policy, queue, n)
+	return is_wired(policy) ? forward_wired(worker, source, policy, queue, n, stuck)
 				: forward_bridged(worker, source, policy, n);
 }

@@ -23,6 +23,7 @@ struct switch_state {
 	struct rte_rcu_qsbr *qsbr;
 	struct mac_table *macs;
 	atomic_uint port_count;
+	atomic_uint id_limit; /* every port's id is lower; it never falls */
 	_Atomic(struct port *) ports[PORTS_MAX];
 	struct worker workers[WORKERS_MAX];
 };

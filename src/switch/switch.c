@@ -59,7 +59,7 @@ static void hook_wake(void *context, struct port *port, unsigned queue)
 	struct worker *worker = worker_of(context, port, queue);
 
 	if (worker != NULL)
-		worker_wake(worker);
+		worker_rouse(worker, port->id, queue);
 }
 
 static void hook_watch(void *context, struct port *port, unsigned queue, int old_fd)
@@ -594,6 +594,9 @@ static void remove_port(struct switch_state *sw, struct port *port)
 	atomic_store_explicit(&sw->port_count, n - 1, memory_order_relaxed);
 	hook_synchronize(sw);
 	(void)mac_table_flush(sw->macs, id, -1, true);
+	/* Once more: a worker may have looked an address up before it was flushed, and the next
+	 * port gets the same id. */
+	hook_synchronize(sw);
 	read_status(sw, port, &sw->last_status);
 	port_counters_add(&sw->removed, &sw->last_status.counters);
 	port_destroy(port);
@@ -603,8 +606,9 @@ static int publish_port(struct switch_state *sw, struct port *port, struct error
 {
 	clear_counters(sw, port->id);
 	sw->order[port_count(sw)] = port->id;
-	/* The count first, so that a flood that counts ports misses none. */
 	atomic_store_explicit(&sw->port_count, port_count(sw) + 1, memory_order_relaxed);
+	if (port->id >= atomic_load_explicit(&sw->id_limit, memory_order_relaxed))
+		atomic_store_explicit(&sw->id_limit, port->id + 1, memory_order_relaxed);
 	/* release: the port's content before the pointer to it */
 	atomic_store_explicit(&sw->ports[port->id], port, memory_order_release);
 	int result = fix_addresses(sw, port, &port->settings.policy, error);

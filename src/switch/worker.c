@@ -22,6 +22,8 @@ enum {
 	 * system call when it wakes it, and frames wait for the next look: so not at each short
 	 * gap. */
 	QUEUE_IDLE_MICROSECONDS = 1000,
+	STUCK_MICROSECONDS = 1000000, /* until a large frame is taken to be too large, on a wire */
+	BLOCKED_MICROSECONDS = 2000,  /* of polling a queue whose partner has no buffers */
 	DOZING_A_ROUND = 16,	  /* queues without frames that are looked at, with poll = always */
 	EVENTS_MICROSECONDS = 20, /* between looks for notifications while there is work */
 	REST_ROUNDS = 16, /* for a queue whose poll is a system call and found nothing, or that
@@ -65,6 +67,22 @@ void worker_wake(struct worker *worker)
 
 	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
 		return; /* it is full: the worker is being woken */
+}
+
+void worker_rouse(struct worker *worker, unsigned port, unsigned queue)
+{
+	struct wishes *wishes = &worker->wishes;
+	uint32_t added = atomic_load_explicit(&wishes->added, memory_order_relaxed);
+
+	/* acquire: the place was read before it is written again */
+	if (added - atomic_load_explicit(&wishes->taken, memory_order_acquire) < WISHES_MAX) {
+		wishes->tags[added % WISHES_MAX] = (uint32_t)event_tag(port, queue);
+		/* release: the place before the count */
+		atomic_store_explicit(&wishes->added, added + 1, memory_order_release);
+	} else {
+		atomic_store_explicit(&wishes->all, true, memory_order_release);
+	}
+	worker_wake(worker);
 }
 
 /* ---- who is polled ---- */
@@ -113,16 +131,39 @@ static void adopt(struct poll_set *polls, uint64_t now)
 	rouse_all(polls, now);
 }
 
-/* A queue was notified. It may have gone to another worker meanwhile. */
-static void rouse_queue(struct poll_set *polls, const struct port *port, unsigned queue)
+/* Poll a queue that was notified, if it is in the set: it may have gone to another worker since,
+ * and its port's number to another port. */
+static bool rouse_queue(struct poll_set *polls, const struct port *port, unsigned queue)
 {
 	uint32_t place = atomic_load_explicit(
 		&((struct port *)port)->poll_places[queue], memory_order_relaxed
 	);
 
-	if (place < polls->count && polls->entries[place].port == port
-	    && polls->entries[place].queue == queue)
-		rouse(polls, place, rte_rdtsc());
+	if (place >= polls->count || polls->entries[place].port != port
+	    || polls->entries[place].queue != queue)
+		return false;
+	rouse(polls, place, rte_rdtsc());
+	return true;
+}
+
+static void grant_wishes(struct worker *worker, struct poll_set *polls)
+{
+	struct wishes *wishes = &worker->wishes;
+	uint32_t taken = atomic_load_explicit(&wishes->taken, memory_order_relaxed);
+	/* acquire: the places before the count */
+	uint32_t added = atomic_load_explicit(&wishes->added, memory_order_acquire);
+
+	for (; taken != added; taken++) {
+		uint32_t tag = wishes->tags[taken % WISHES_MAX];
+		const struct port *port = switch_port(worker->sw, tag >> 16);
+
+		if (port != NULL && polls != NULL)
+			(void)rouse_queue(polls, port, tag & 0xffff);
+	}
+	/* release: the places were read */
+	atomic_store_explicit(&wishes->taken, taken, memory_order_release);
+	if (atomic_exchange_explicit(&wishes->all, false, memory_order_acquire) && polls != NULL)
+		rouse_all(polls, rte_rdtsc());
 }
 
 /* Poll the n-th of those that are polled no more; the last one takes its place. */
@@ -139,8 +180,9 @@ static enum port_sleep put_to_sleep(struct poll_set *polls, unsigned n)
 	struct poll_entry *entry = &polls->entries[polls->awake[n]];
 	enum port_sleep answer = entry->port->ops->sleep(entry->port, entry->queue);
 
-	/* Nobody tells when its partner has buffers again. */
-	if (answer == PORT_AWAKE && entry->blocked)
+	/* Nobody tells when its partner has buffers again. If it is not soon, look now and then. */
+	if (answer == PORT_AWAKE && entry->blocked
+	    && rte_rdtsc() - entry->stuck_since > cycles_of(BLOCKED_MICROSECONDS))
 		answer = PORT_SILENT;
 
 	if (answer == PORT_ASLEEP)
@@ -159,18 +201,15 @@ static void handle_events(struct worker *worker, const struct epoll_event *event
 		uint64_t value;
 
 		if (tag == WAKE_EVENT) {
-			if (read(worker->wake_fd, &value, sizeof(value)) < 0)
-				continue;
-			if (polls != NULL)
-				rouse_all(polls, rte_rdtsc());
+			if (read(worker->wake_fd, &value, sizeof(value)) >= 0)
+				grant_wishes(worker, polls);
 			continue;
 		}
+		/* What is another's by now must not be made quiet: it would sleep on. Nobody
+		 * needs it quiet either, since each notification is an edge of its own. */
 		struct port *port = switch_port(worker->sw, (unsigned)(tag >> 16));
-		if (port == NULL)
-			continue;
-		port->ops->woken(port, tag & 0xffff);
-		if (polls != NULL)
-			rouse_queue(polls, port, tag & 0xffff);
+		if (port != NULL && polls != NULL && rouse_queue(polls, port, tag & 0xffff))
+			port->ops->woken(port, tag & 0xffff);
 	}
 }
 
@@ -206,10 +245,15 @@ static void forward_announcement(struct worker *worker, struct port *port)
 	memcpy(head + 12, arp, sizeof(arp));
 	memcpy(head + 22, &mac, 6); /* sender */
 	memcpy(head + 32, &mac, 6); /* target */
-	(void)forward_burst(worker, port, 0, 1);
+	/* A wire may have no buffers for it now; a newer one goes first then. */
+	uint64_t none = 0;
+	if (forward_burst(worker, port, 0, 1, false) == 0)
+		atomic_compare_exchange_strong_explicit(
+			&port->announce, &none, mac, memory_order_relaxed, memory_order_relaxed
+		);
 }
 
-static unsigned poll_queue(struct worker *worker, struct poll_entry *entry)
+static unsigned poll_queue(struct worker *worker, struct poll_entry *entry, uint64_t now)
 {
 	struct port *port = entry->port;
 
@@ -226,8 +270,11 @@ static unsigned poll_queue(struct worker *worker, struct poll_entry *entry)
 			entry->rest = REST_ROUNDS;
 		return 0;
 	}
-	unsigned done = forward_burst(worker, port, entry->queue, (unsigned)n);
+	bool stuck = entry->blocked && now - entry->stuck_since > cycles_of(STUCK_MICROSECONDS);
+	unsigned done = forward_burst(worker, port, entry->queue, (unsigned)n, stuck);
 	port->ops->give_back(port, entry->queue, done, (unsigned)n - done);
+	if (done > 0 || !entry->blocked)
+		entry->stuck_since = now;
 	entry->blocked = done == 0;
 	if (entry->blocked)
 		entry->rest = REST_ROUNDS;
@@ -247,7 +294,7 @@ static unsigned poll_dozing(struct worker *worker, struct poll_set *polls, uint6
 		polls->cursor = place + 1;
 		if (entry->awake)
 			continue;
-		unsigned n = poll_queue(worker, entry);
+		unsigned n = poll_queue(worker, entry, now);
 		if (n > 0)
 			rouse(polls, place, now);
 		total += n;
@@ -260,7 +307,7 @@ static unsigned poll_round(struct worker *worker, uint64_t now)
 {
 	struct poll_set *polls = polls_of(worker);
 	const bool poll_always = worker->sw->settings.poll_always;
-	const uint64_t idle_limit = cycles_of(QUEUE_IDLE_MICROSECONDS);
+	const int64_t idle_limit = (int64_t)cycles_of(QUEUE_IDLE_MICROSECONDS);
 	uint64_t before = now;
 	unsigned total = 0;
 
@@ -270,7 +317,7 @@ static unsigned poll_round(struct worker *worker, uint64_t now)
 		adopt(polls, now);
 	for (unsigned i = 0; i < polls->awake_count; i++) {
 		struct poll_entry *entry = &polls->entries[polls->awake[i]];
-		unsigned n = poll_queue(worker, entry);
+		unsigned n = poll_queue(worker, entry, now);
 
 		total += n;
 		if (n > 0) {
@@ -279,7 +326,8 @@ static unsigned poll_round(struct worker *worker, uint64_t now)
 			count(&entry->port->busy_cycles[entry->queue], after - before);
 			before = after;
 			entry->idle_since = now;
-		} else if (now - entry->idle_since > idle_limit) {
+		} else if ((int64_t)(now - entry->idle_since) > idle_limit) {
+			/* signed: a queue may have been roused since `now` */
 			entry->idle_since = now;
 			/* The last one takes its place: it is next. */
 			if (poll_always)

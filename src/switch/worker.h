@@ -20,6 +20,10 @@
 #include "switch/dma.h"
 #include "switch/mac_table.h"
 
+enum {
+	WISHES_MAX = 64, /* a power of two */
+};
+
 struct switch_state;
 
 /* Counters of one port kept by one worker: written by it alone, read by control. */
@@ -41,10 +45,11 @@ struct poll_entry {
 	struct port *port;
 	uint16_t queue;
 	/* the worker's */
-	bool awake;	     /* it is polled */
-	bool blocked;	     /* it had frames, but its partner has no buffers for them */
-	uint16_t rest;	     /* rounds to leave it alone */
-	uint64_t idle_since; /* time stamp counter */
+	bool awake;	      /* it is polled */
+	bool blocked;	      /* it had frames, but its partner has no buffers for them */
+	uint16_t rest;	      /* rounds to leave it alone */
+	uint64_t idle_since;  /* time stamp counter, of the last frame or notification */
+	uint64_t stuck_since; /* the same, of the last frame that left; while blocked */
 };
 struct poll_set {
 	unsigned count;
@@ -75,6 +80,14 @@ struct group {
 	struct vl_frame *frames[VL_BURST_MAX];
 };
 
+/* Queues that control wants looked at: it adds, the worker takes. When there is no place for one,
+ * all are. */
+struct wishes {
+	_Atomic uint32_t added, taken; /* free running */
+	atomic_bool all;
+	uint32_t tags[WISHES_MAX]; /* port << 16 | queue */
+};
+
 struct worker {
 	/* control's */
 	struct switch_state *sw;
@@ -91,6 +104,7 @@ struct worker {
 	/* shared */
 	_Atomic(struct poll_set *) polls;
 	atomic_bool stop;
+	struct wishes wishes;
 	_Atomic uint64_t sleeps, wakeups, rx_frames;
 	_Atomic uint64_t busy_cycles, total_cycles;
 	struct counters *counters; /* PORTS_MAX elements */
@@ -110,11 +124,16 @@ struct worker {
 int worker_start(struct worker *worker, struct switch_state *sw, unsigned index, int cpu);
 /* Ends the thread; it may have been started or not. */
 void worker_stop(struct worker *worker);
-/* Let a sleeping worker look at its queues. Any thread. */
+/* Have a sleeping worker look whether its set was replaced, or it is to stop. Any thread. */
 void worker_wake(struct worker *worker);
+/* Have it look at one of its queues. Control thread. */
+void worker_rouse(struct worker *worker, unsigned port, unsigned queue);
 /* Watch (or stop watching) a queue's descriptor. Control thread. */
 void worker_watch(struct worker *worker, unsigned port, unsigned queue, int old_fd, int new_fd);
 
 /* forward.c: deal with `n` borrowed frames of a queue in worker->frames. Returns how many are done
- * with: all, unless the port is cross-connected and its partner has no buffers now. */
-unsigned forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n);
+ * with: all, unless the port is cross-connected and its partner has no buffers now. If it has had
+ * none for the first frame for so long that it is `stuck`, and the frame may be one that needs more
+ * buffers than there will ever be, that is dropped. */
+unsigned
+forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n, bool stuck);

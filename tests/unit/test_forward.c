@@ -102,7 +102,7 @@ static void policy_of_port(unsigned id, struct port_policy *policy)
 
 /* ---- worlds ---- */
 
-static struct world world; /* one at a time: the MAC table's name in DPDK is unique */
+static struct world world;
 
 static void world_open(void)
 {
@@ -133,6 +133,7 @@ static void world_open(void)
 		atomic_store(&sw->ports[id], &noter->port);
 	}
 	atomic_store(&sw->port_count, PORTS);
+	atomic_store(&sw->id_limit, PORTS);
 }
 
 static void world_close(void)
@@ -243,7 +244,7 @@ static void introduce_all(void)
 		station(id, i / VLANS % STATIONS, made.bytes + 6);
 		make_tag(made.bytes + 12, i % VLANS);
 		lend(&made, &worker->frames[0]);
-		assert_int_equal(forward_burst(worker, &world.ports[id].port, 0, 1), 1);
+		assert_int_equal(forward_burst(worker, &world.ports[id].port, 0, 1, false), 1);
 	}
 }
 
@@ -267,7 +268,8 @@ static void run_world(bool alone)
 			for (unsigned k = 0; k < count; k++)
 				lend(&made[i + k], &worker->frames[k]);
 			assert_int_equal(
-				forward_burst(worker, &world.ports[port].port, 0, count), count
+				forward_burst(worker, &world.ports[port].port, 0, count, false),
+				count
 			);
 		}
 	}
@@ -342,6 +344,59 @@ static void frames_of_a_burst_fare_as_if_alone(void **)
 	world_close();
 }
 
+static unsigned
+refuse_frames(struct port *, unsigned, const struct vl_frame *const *, unsigned, int *, struct vl_copier *)
+{
+	return 0;
+}
+
+/* From port 0 to port 4, which has no buffers; returns how many frames are done with. */
+static unsigned send_over_stuck_wire(const uint32_t *sizes, unsigned count, bool stuck)
+{
+	static const struct port_ops refuser_ops = {
+		.copy_in = refuse_frames,
+		.flush = flush_nothing,
+		.tx_queues = one_queue,
+	};
+	static uint8_t bytes[9000];
+	struct worker *worker = &world.sw->workers[0];
+	struct port *from = &world.ports[0].port, *to = &world.ports[4].port;
+	struct iovec tail = {bytes, sizeof(bytes)};
+
+	to->ops = &refuser_ops;
+	memcpy(atomic_load(&from->policy)->cross_connect, "other", 6);
+	atomic_load(&from->policy)->max_frame = sizeof(bytes);
+	atomic_load(&to->policy)->max_frame = sizeof(bytes);
+	atomic_store(&from->partner, to);
+	for (unsigned i = 0; i < count; i++) {
+		struct vl_frame *frame = &worker->frames[i];
+
+		*frame = (struct vl_frame){.size = sizes[i], .tail = &tail, .tail_count = 1};
+		frame->head = frame->bytes;
+		frame->head_size = VL_HEAD_MAX;
+		station(0, 1, frame->head + 6);
+	}
+	return forward_burst(worker, from, 0, count, stuck);
+}
+
+/* One that needs more buffers than its receiver will ever post would else hold all others up. */
+static void a_wire_that_is_stuck_drops_a_large_frame_at_last(void **)
+{
+	static const uint32_t large[] = {9000, 100, 9000}, small[] = {100, 9000};
+	const _Atomic uint64_t *drops;
+
+	world_open();
+	drops = &world.sw->workers[0].counters[4].drops[DROP_NO_BUFFER];
+	assert_int_equal(send_over_stuck_wire(large, 3, false), 0);
+	assert_int_equal(send_over_stuck_wire(small, 2, true), 0);
+	assert_int_equal(counter(drops), 0);
+	assert_int_equal(send_over_stuck_wire(large, 3, true), 1);
+	assert_int_equal(counter(drops), 1);
+	assert_int_equal(send_over_stuck_wire(large, 1, true), 1);
+	check_law(world.sw->workers[0].counters);
+	world_close();
+}
+
 static int before_all(void **)
 {
 	struct error error;
@@ -356,7 +411,10 @@ static int after_all(void **)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(frames_of_a_burst_fare_as_if_alone)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_of_a_burst_fare_as_if_alone),
+		cmocka_unit_test(a_wire_that_is_stuck_drops_a_large_frame_at_last),
+	};
 
 	return cmocka_run_group_tests(tests, before_all, after_all);
 }
