@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "device/device.h"
+#include "net/checksum.h"
 #include "net/frame.h"
 #include "net/spans.h"
 
@@ -125,31 +126,61 @@ static inline int take_buffers(
 	return 1;
 }
 
-/* The same bytes, with the sum written over its place on the way. */
-static void copy_with_sum(struct span_cursor *to, const struct vl_frame *frame, uint16_t sum)
+/* A frame on its way, whose checksum is being computed. */
+struct summing {
+	uint64_t sum;
+	uint32_t offset;   /* bytes copied so far */
+	uint32_t start;	   /* where the sum begins */
+	uint32_t at;	   /* where it goes */
+	uint8_t *place[2]; /* where its two bytes were copied to, which may be in two pieces */
+};
+
+/* Copy a piece whose bytes are all summed up, or none. */
+static void sum_piece(struct summing *summing, uint8_t *to, const uint8_t *from, uint32_t size)
 {
-	uint32_t at = (uint32_t)frame->header.csum_start + frame->header.csum_offset;
-	uint8_t sum_bytes[2];
-	uint32_t offset = 0;
+	for (uint32_t i = 0; i < 2; i++) {
+		if (summing->at + i - summing->offset < size)
+			summing->place[i] = to + (summing->at + i - summing->offset);
+	}
+	if (summing->offset < summing->start) {
+		bytes_copy(to, from, size);
+	} else {
+		uint64_t sum = bytes_copy_and_sum(to, from, size);
 
-	store_be16(sum_bytes, sum);
-	for (uint32_t i = 0; i <= frame->tail_count; i++) {
-		const uint8_t *from = i == 0 ? frame->head : frame->tail[i - 1].iov_base;
-		uint32_t size = i == 0 ? frame->head_size : (uint32_t)frame->tail[i - 1].iov_len;
+		summing->sum += (summing->offset - summing->start) % 2 ? sum_odd(sum) : sum;
+	}
+	summing->offset += size;
+}
 
-		while (size > 0) {
-			bool inside = offset >= at && offset < at + 2;
-			uint32_t piece = size;
+static void
+put_summed(struct summing *summing, struct span_cursor *to, const uint8_t *from, uint32_t size)
+{
+	while (size > 0 && to->count > 0) {
+		uint32_t piece = to->span->iov_len < size ? (uint32_t)to->span->iov_len : size;
 
-			if (inside)
-				piece = 1;
-			else if (offset < at && offset + size > at)
-				piece = at - offset;
-			spans_put(to, inside ? &sum_bytes[offset - at] : from, piece);
-			offset += piece;
-			from += piece;
-			size -= piece;
-		}
+		if (summing->offset < summing->start && piece > summing->start - summing->offset)
+			piece = summing->start - summing->offset;
+		sum_piece(summing, to->span->iov_base, from, piece);
+		spans_advance(to, piece);
+		from += piece;
+		size -= piece;
+	}
+}
+
+/* Copy a frame and fill its checksum in. One pass: what is summed up is what was copied, whatever
+ * its sender does to it meanwhile. */
+static void copy_with_sum(struct span_cursor *to, const struct vl_frame *frame)
+{
+	uint16_t start = frame->header.csum_start;
+	struct summing summing = {.start = start, .at = start + frame->header.csum_offset};
+
+	put_summed(&summing, to, frame->head, frame->head_size);
+	for (uint32_t i = 0; i < frame->tail_count; i++)
+		put_summed(&summing, to, frame->tail[i].iov_base, (uint32_t)frame->tail[i].iov_len);
+	uint16_t sum = sum_finish(summing.sum);
+	for (unsigned i = 0; i < 2; i++) {
+		if (summing.place[i] != NULL)
+			*summing.place[i] = ((const uint8_t *)&sum)[i];
 	}
 }
 
@@ -188,13 +219,11 @@ copy_frame(const struct receiver *receiver, const struct queue *queue, const str
 
 	header.num_buffers = plan->chains;
 	if (plan->checksum) {
-		uint16_t sum = frame_checksum(frame);
-
 		header.flags = 0;
 		header.csum_start = 0;
 		header.csum_offset = 0;
 		spans_put(&to, &header, queue->header_size);
-		copy_with_sum(&to, frame, sum);
+		copy_with_sum(&to, frame);
 		return;
 	}
 	spans_put(&to, &header, queue->header_size);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "net/checksum.h"
+
 void frame_push_vlan(struct vl_frame *frame, uint16_t tci)
 {
 	uint8_t *head = frame->head - VLAN_TAG_SIZE;
@@ -163,53 +165,20 @@ bool frame_check_offloads(struct vl_frame *frame, uint32_t *need)
 	return true;
 }
 
-/* Sum of big endian words; `odd` says that the sum so far ended inside a word. */
-static uint64_t sum_bytes(uint64_t sum, const uint8_t *bytes, size_t size, bool *odd)
-{
-	if (*odd && size > 0) {
-		sum += *bytes++;
-		size--;
-		*odd = false;
-	}
-	while (size >= 2) {
-		sum += load_be16(bytes);
-		bytes += 2;
-		size -= 2;
-	}
-	if (size > 0) {
-		sum += (uint64_t)*bytes << 8;
-		*odd = true;
-	}
-	return sum;
-}
-
 uint16_t frame_checksum(const struct vl_frame *frame)
 {
-	uint32_t skip = frame->header.csum_start;
+	uint32_t skip = frame->header.csum_start, offset = 0;
 	uint64_t sum = 0;
-	bool odd = false;
 
-	if (skip < frame->head_size) {
-		sum = sum_bytes(sum, frame->head + skip, frame->head_size - skip, &odd);
-		skip = 0;
-	} else {
-		skip -= frame->head_size;
-	}
-	for (uint32_t i = 0; i < frame->tail_count; i++) {
-		const struct iovec *span = &frame->tail[i];
+	for (uint32_t i = 0; i <= frame->tail_count; i++) {
+		const uint8_t *from = i == 0 ? frame->head : frame->tail[i - 1].iov_base;
+		uint32_t size = i == 0 ? frame->head_size : (uint32_t)frame->tail[i - 1].iov_len;
+		uint32_t skipped = skip < size ? skip : size;
+		uint64_t piece = bytes_sum(from + skipped, size - skipped);
 
-		if (skip >= span->iov_len) {
-			skip -= (uint32_t)span->iov_len;
-			continue;
-		}
-		sum = sum_bytes(
-			sum, (const uint8_t *)span->iov_base + skip, span->iov_len - skip, &odd
-		);
-		skip = 0;
+		sum += offset % 2 == 0 ? piece : sum_odd(piece);
+		offset += size - skipped;
+		skip -= skipped;
 	}
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	uint16_t result = (uint16_t)~sum;
-	/* A UDP sum of zero means "none" (RFC 768); for TCP both encodings of zero are equal. */
-	return result == 0 ? 0xffff : result;
+	return sum_finish(sum);
 }

@@ -89,5 +89,5 @@ static inline uint32_t frame_needs(const struct vl_net_header *header)
 }
 
 /* The Internet checksum (RFC 1071) over a checked frame from csum_start to its end, as it is to
- * be stored at csum_start + csum_offset, big endian. */
+ * be stored at csum_start + csum_offset: in the order of memory (checksum.h). */
 uint16_t frame_checksum(const struct vl_frame *frame);
