@@ -128,6 +128,89 @@ static bool is_gso_type(uint8_t type)
 	}
 }
 
+/* Behind Ethernet header and tags; 0: IP is not there. */
+static uint16_t find_ip(const uint8_t *bytes, uint32_t size, bool *ip6)
+{
+	for (uint32_t at = ETHER_HEADER_SIZE; at <= size; at += VLAN_TAG_SIZE) {
+		uint16_t type = load_be16(bytes + at - 2);
+
+		*ip6 = type == ETHERTYPE_IP6;
+		if (type == ETHERTYPE_IP4 || type == ETHERTYPE_IP6)
+			return (uint16_t)at;
+		if (type != ETHERTYPE_VLAN_TAG && type != ETHERTYPE_SERVICE_TAG)
+			return 0;
+	}
+	return 0;
+}
+
+static bool find_l4_in_ip4(const uint8_t *bytes, uint32_t size, struct frame_layers *layers)
+{
+	const uint8_t *header = bytes + layers->ip;
+
+	if (layers->ip + 20u > size || header[0] >> 4 != 4 || (header[0] & 0xf) < 5
+	    || (load_be16(header + 6) & 0x3fff) != 0) /* MF and offset */
+		return false;
+	layers->protocol = header[9];
+	layers->l4 = (uint16_t)(layers->ip + (header[0] & 0xf) * 4);
+	return true;
+}
+
+static bool find_l4_in_ip6(const uint8_t *bytes, uint32_t size, struct frame_layers *layers)
+{
+	uint32_t at = layers->ip + 40u;
+
+	if (at > size || bytes[layers->ip] >> 4 != 6)
+		return false;
+	layers->protocol = bytes[layers->ip + 6];
+	while (ip6_is_extension(layers->protocol) && at + 2 <= size) {
+		layers->protocol = bytes[at];
+		at += (bytes[at + 1] + 1u) * 8;
+	}
+	layers->l4 = (uint16_t)at;
+	return true;
+}
+
+bool frame_find_layers(const uint8_t *bytes, uint32_t size, struct frame_layers *layers)
+{
+	layers->ip = find_ip(bytes, size, &layers->ip6);
+	if (layers->ip == 0)
+		return false;
+	return layers->ip6 ? find_l4_in_ip6(bytes, size, layers)
+			   : find_l4_in_ip4(bytes, size, layers);
+}
+
+/* Whether a large frame is what its type says, as far as its head shows that: a receiver's kernel
+ * or a NIC would cut it by this. */
+static bool check_large(struct vl_frame *frame)
+{
+	struct vl_net_header *header = &frame->header;
+	uint8_t type = header->gso_type & (uint8_t)~VL_GSO_ECN;
+	bool tcp = type == VL_GSO_TCPV4 || type == VL_GSO_TCPV6;
+	struct frame_layers layers;
+
+	if (!frame_find_layers(frame->head, frame->head_size, &layers)
+	    || (tcp && layers.ip6 != (type == VL_GSO_TCPV6))
+	    || header->csum_offset != (tcp ? TCP_SUM_OFFSET : UDP_SUM_OFFSET))
+		return false;
+	uint32_t size = tcp ? TCP_HEADER_SIZE : UDP_HEADER_SIZE;
+	/* Who cuts it looks at what lies beyond the head. */
+	if (!ip6_is_extension(layers.protocol)) {
+		uint32_t flags = layers.l4 + 12u; /* with TCP's data offset */
+
+		if (layers.protocol != (tcp ? PROTOCOL_TCP : PROTOCOL_UDP)
+		    || layers.l4 != header->csum_start)
+			return false;
+		if (tcp && flags < frame->head_size)
+			size = (frame->head[flags] >> 4) * 4u;
+		if (tcp && size < TCP_HEADER_SIZE)
+			return false;
+	}
+	/* hdr_len is a hint (5.1.6.2), and may lie. */
+	size += header->csum_start;
+	header->hdr_len = (uint16_t)size;
+	return size <= frame->size && size <= UINT16_MAX - VL_HEAD_ROOM;
+}
+
 bool frame_check_offloads(struct vl_frame *frame, uint32_t *need)
 {
 	struct vl_net_header *header = &frame->header;
@@ -152,14 +235,8 @@ bool frame_check_offloads(struct vl_frame *frame, uint32_t *need)
 	if (header->gso_type == VL_GSO_NONE) {
 		header->gso_size = 0;
 		header->hdr_len = 0;
-	} else {
-		if (header->gso_size == 0)
-			return false;
-		/* hdr_len is a hint (5.1.6.2); one that lies is replaced by what is surely header.
-		 */
-		if (header->hdr_len > frame->size || header->hdr_len < header->csum_start
-		    || header->hdr_len > UINT16_MAX - VL_HEAD_ROOM)
-			header->hdr_len = header->csum_start;
+	} else if (header->gso_size == 0 || !check_large(frame)) {
+		return false;
 	}
 	*need = frame_needs(header);
 	return true;

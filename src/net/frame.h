@@ -15,11 +15,33 @@ enum {
 	ETHER_ADDRESS_SIZE = 6,
 	ETHER_HEADER_SIZE = 14,
 	VLAN_TAG_SIZE = 4,
-	ETHERTYPE_VLAN_TAG = 0x8100, /* IEEE 802.1Q C-tag */
+	ETHERTYPE_VLAN_TAG = 0x8100,	/* IEEE 802.1Q C-tag */
+	ETHERTYPE_SERVICE_TAG = 0x88a8, /* IEEE 802.1ad S-tag */
 	ETHERTYPE_IP4 = 0x0800,
 	ETHERTYPE_IP6 = 0x86dd,
 	VLAN_ID_MASK = 0x0fff,
+	PROTOCOL_TCP = 6,
+	PROTOCOL_UDP = 17,
+	TCP_HEADER_SIZE = 20, /* without options */
+	TCP_SUM_OFFSET = 16,
+	UDP_HEADER_SIZE = 8,
+	UDP_SUM_OFFSET = 6,
 };
+
+/* Where headers of a frame begin, in bytes. */
+struct frame_layers {
+	bool ip6;
+	uint8_t protocol; /* of layer 4; of IPv6 when its extensions do not end in sight: theirs */
+	uint16_t ip, l4;
+};
+/* Find them in the first bytes of a frame. False: it is not IP, or a fragment, or what has to be
+ * looked at is not among these bytes. */
+bool frame_find_layers(const uint8_t *bytes, uint32_t size, struct frame_layers *layers);
+/* Whether an IPv6 header of this type has another behind it whose type it tells (RFC 8200, 4.1). */
+static inline bool ip6_is_extension(uint8_t next)
+{
+	return next == 0 || next == 43 || next == 60; /* hop-by-hop, routing, destination */
+}
 
 static inline uint16_t load_be16(const uint8_t *at)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "packets.h"
 #include "traffic.h"
 
 enum {
@@ -116,10 +117,29 @@ static void what_a_sender_must_not_say_is_cleared(void **)
 	assert_int_equal(need, 0);
 }
 
+/* A packet of the protocol that a type of large frame has, of 100 bytes; its virtio-net header. */
+static struct vl_net_header make_large(uint8_t type, struct built_frame *built)
+{
+	uint8_t kind = type & (uint8_t)~VL_GSO_ECN;
+	struct packet packet = {
+		.ip6 = kind == VL_GSO_TCPV6,
+		.udp = kind == VL_GSO_UDP || kind == VL_GSO_UDP_L4,
+	};
+	struct vl_net_header header;
+
+	packet.payload = 100 - packet_layout(&packet).payload;
+	(void)packet_make(&packet, bytes, &header);
+	*built = make(100);
+	header = packet_large(&packet, 20, false);
+	header.gso_type = type;
+	return header;
+}
+
 static void each_gso_type_has_its_need(void **)
 {
 	for (unsigned type = 0; type < 256; type++) {
-		struct built_frame built = make(100);
+		struct built_frame built;
+		struct vl_net_header header = make_large((uint8_t)type, &built);
 		bool ecn = type & VL_GSO_ECN;
 		uint32_t expect = 0, need;
 
@@ -140,18 +160,7 @@ static void each_gso_type_has_its_need(void **)
 			expect = ecn ? 0 : NEED_CSUM | NEED_USO;
 			break;
 		}
-		bool good = check_header(
-			settle(&built),
-			(struct vl_net_header){
-				.flags = VL_NET_NEEDS_CSUM,
-				.gso_type = (uint8_t)type,
-				.gso_size = 20,
-				.hdr_len = 54,
-				.csum_start = 34,
-				.csum_offset = 16,
-			},
-			&need
-		);
+		bool good = check_header(settle(&built), header, &need);
 		assert_int_equal(good, expect != 0);
 		assert_int_equal(need, expect);
 	}
@@ -165,16 +174,13 @@ static void segments_have_a_size_and_a_sum(void **)
 
 	for (unsigned i = 0; i < COUNT_OF(types); i++) {
 		for (unsigned flaw = 0; flaw < 3; flaw++) {
-			struct built_frame built = make(100);
-			struct vl_net_header header = {
-				.flags = flaw == 1 ? 0 : VL_NET_NEEDS_CSUM,
-				.gso_type = types[i],
-				.gso_size = flaw == 2 ? 0 : 1,
-				.hdr_len = 54,
-				.csum_start = 34,
-				.csum_offset = 16,
-			};
+			struct built_frame built;
+			struct vl_net_header header = make_large(types[i], &built);
 
+			if (flaw == 1)
+				header.flags = 0;
+			if (flaw == 2)
+				header.gso_size = 0;
 			assert_int_equal(check_header(settle(&built), header, &need), flaw == 0);
 		}
 	}
@@ -182,26 +188,77 @@ static void segments_have_a_size_and_a_sum(void **)
 
 static void a_header_length_that_lies_is_corrected(void **)
 {
+	static const uint8_t types[] = {VL_GSO_TCPV4, VL_GSO_TCPV6, VL_GSO_UDP, VL_GSO_UDP_L4};
+
 	for (uint32_t said = 0; said < 70000; said += said < 150 ? 1 : 5000) {
-		struct built_frame built = make(100);
+		struct built_frame built;
+		struct vl_net_header header = make_large(types[said % 4], &built);
+		uint16_t right = header.hdr_len;
 		struct vl_frame *frame = settle(&built);
 		uint32_t need;
 
-		assert_true(check_header(
-			frame,
-			(struct vl_net_header){
-				.flags = VL_NET_NEEDS_CSUM,
-				.gso_type = VL_GSO_TCPV4,
-				.gso_size = 10,
-				.hdr_len = (uint16_t)said,
-				.csum_start = 34,
-				.csum_offset = 16,
-			},
-			&need
-		));
-		assert_in_range(frame->header.hdr_len, 34, 100);
-		if (said >= 34 && said <= 100)
-			assert_int_equal(frame->header.hdr_len, said);
+		header.hdr_len = (uint16_t)said;
+		assert_true(check_header(frame, header, &need));
+		assert_int_equal(frame->header.hdr_len, right);
+	}
+}
+
+/* A kernel or a NIC would cut it by its type, wherever that leads. */
+static void a_large_frame_is_what_its_type_says(void **)
+{
+	static const uint8_t types[] = {VL_GSO_TCPV4, VL_GSO_TCPV6, VL_GSO_UDP, VL_GSO_UDP_L4};
+	uint32_t need;
+
+	for (unsigned i = 0; i < COUNT_OF(types); i++) {
+		for (unsigned other = 0; other < COUNT_OF(types); other++) {
+			struct built_frame built;
+			struct vl_net_header header = make_large(types[i], &built);
+			bool udp = i >= 2 && other >= 2; /* in datagrams or fragments */
+
+			header.gso_type = types[other];
+			assert_int_equal(
+				check_header(settle(&built), header, &need), i == other || udp
+			);
+		}
+	}
+}
+
+static void a_large_frame_whose_header_lies_is_refused(void **)
+{
+	static const struct {
+		uint32_t at; /* of a byte of a frame with TCP in IPv4 */
+		uint8_t value;
+	} lies[] = {
+		{12, 0x86},	 /* IPv6's type */
+		{13, 0x06},	 /* ARP */
+		{14, 0x44},	 /* a header of 16 bytes */
+		{14, 0x55},	 /* version 5 */
+		{14, 0x4f},	 /* options that are not there: the sum begins elsewhere */
+		{20, 0x20},	 /* a fragment */
+		{21, 0x01},	 /* likewise */
+		{23, 17},	 /* UDP */
+		{34 + 12, 0x40}, /* TCP's header of 16 bytes */
+	};
+	uint32_t need;
+
+	for (unsigned i = 0; i < COUNT_OF(lies); i++) {
+		struct built_frame built;
+		struct vl_net_header header = make_large(VL_GSO_TCPV4, &built);
+
+		assert_true(check_header(settle(&built), header, &need));
+		bytes[lies[i].at] = lies[i].value;
+		built = make(100);
+		assert_false(check_header(settle(&built), header, &need));
+	}
+	for (int move = -3; move <= 3; move++) {
+		struct built_frame built;
+		struct vl_net_header header = make_large(VL_GSO_TCPV4, &built);
+
+		header.csum_start = (uint16_t)(header.csum_start + move);
+		assert_int_equal(check_header(settle(&built), header, &need), move == 0);
+		header.csum_start = (uint16_t)(header.csum_start - move);
+		header.csum_offset = (uint16_t)(header.csum_offset + move);
+		assert_int_equal(check_header(settle(&built), header, &need), move == 0);
 	}
 }
 
@@ -318,23 +375,32 @@ static void popping_a_tag_leaves_the_sum_behind_the_addresses(void **)
 static void pushing_a_tag_never_wraps_the_offsets(void **)
 {
 	for (uint32_t start = 65400; start < 65536; start++) {
-		struct vl_net_header header = {
-			.flags = VL_NET_NEEDS_CSUM,
-			.gso_type = VL_GSO_TCPV4,
-			.gso_size = 100,
-			.hdr_len = (uint16_t)start,
-			.csum_start = (uint16_t)start,
-			.csum_offset = 0,
-		};
-		struct built_frame built = make(65550);
-		struct vl_frame *frame = settle(&built);
-		uint32_t need;
+		for (unsigned large = 0; large < 2; large++) {
+			struct vl_net_header header = {
+				.flags = VL_NET_NEEDS_CSUM,
+				.gso_type = large ? VL_GSO_TCPV6 : VL_GSO_NONE,
+				.gso_size = 100,
+				.hdr_len = (uint16_t)start,
+				.csum_start = (uint16_t)start,
+				.csum_offset = large ? 16 : 0,
+			};
+			struct built_frame built = make(65550);
+			struct vl_frame *frame = settle(&built);
+			uint32_t need;
 
-		if (!check_header(frame, header, &need))
-			continue;
-		frame_push_vlan(frame, 5);
-		assert_in_range(frame->header.csum_start, start, UINT16_MAX);
-		assert_in_range(frame->header.hdr_len, start, UINT16_MAX);
+			/* Extensions of IPv6 that go on beyond the head. */
+			store_be16(frame->head + 12, ETHERTYPE_IP6);
+			frame->head[14] = 0x60;
+			frame->head[20] = 0;
+			frame->head[54] = 60;
+			frame->head[55] = 255;
+			if (!check_header(frame, header, &need))
+				continue;
+			frame_push_vlan(frame, 5);
+			assert_in_range(frame->header.csum_start, start, UINT16_MAX);
+			if (large)
+				assert_in_range(frame->header.hdr_len, start, UINT16_MAX);
+		}
 	}
 }
 
@@ -568,6 +634,8 @@ int main(void)
 		cmocka_unit_test(each_gso_type_has_its_need),
 		cmocka_unit_test(segments_have_a_size_and_a_sum),
 		cmocka_unit_test(a_header_length_that_lies_is_corrected),
+		cmocka_unit_test(a_large_frame_is_what_its_type_says),
+		cmocka_unit_test(a_large_frame_whose_header_lies_is_refused),
 		cmocka_unit_test(a_tag_is_seen_where_there_is_one),
 		cmocka_unit_test(a_tag_is_pushed_and_popped),
 		cmocka_unit_test(there_is_room_for_six_tags),
