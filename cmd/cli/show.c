@@ -202,8 +202,11 @@ void cli_print_counters(const json_t *port)
 	cli_table_add(table, "delivered to the port");
 	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "tx_frames"));
 	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "tx_bytes"));
-	cli_table_add(table, "copies by flooding");
+	cli_table_add(table, "copies by flooding, and segments");
 	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "rx_replicated"));
+	cli_table_add(table, "%s", "");
+	cli_table_add(table, "cut for the port");
+	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "tx_cut"));
 	cli_table_add(table, "%s", "");
 	cli_table_add(table, "dropped");
 	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "drops_total"));

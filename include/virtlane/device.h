@@ -188,6 +188,10 @@ unsigned vl_device_copy_in_by(
 /* Show the driver what was copied in, and notify it if it wishes. */
 void vl_device_flush(struct vl_device *device, unsigned pair);
 
+/* Whether the driver takes a frame with this header, which was checked: as it is, or with its
+ * checksum computed. A large one that it does not take would be VL_NO_OFFLOAD. */
+bool vl_device_accepts(const struct vl_device *device, const struct vl_net_header *header);
+
 /* Whether a pair takes (receive = true) or gives frames. */
 bool vl_device_ready(const struct vl_device *device, unsigned pair, bool receive);
 /* How many pairs frames should be spread over; a pair below may still not be ready. */

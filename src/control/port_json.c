@@ -62,7 +62,7 @@ json_t *port_counters_json(const char *name, const struct port_counters *counter
 	json_t *drops = drops_json(counters, &total);
 
 	return json_pack(
-		"{s:s*, s:I, s:I, s:I, s:I, s:I, s:o, s:I}",
+		"{s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I}",
 		"name",
 		name,
 		"rx_frames",
@@ -75,6 +75,8 @@ json_t *port_counters_json(const char *name, const struct port_counters *counter
 		(json_int_t)counters->tx_bytes,
 		"rx_replicated",
 		(json_int_t)counters->rx_replicated,
+		"tx_cut",
+		(json_int_t)counters->tx_cut,
 		"drops",
 		drops,
 		"drops_total",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The public data calls: the bursts' bodies are chosen by the processor (borrow.c, copy_in.c). */
 #include "device/device.h"
+#include "net/frame.h"
 
 /* By enum isa. */
 const struct device_ops device_ops[ISA_COUNT] = {
@@ -68,6 +69,15 @@ void vl_device_discarded(
 
 	*frames = atomic_load_explicit(&counters->discarded_frames, memory_order_relaxed);
 	*bytes = atomic_load_explicit(&counters->discarded_bytes, memory_order_relaxed);
+}
+
+bool vl_device_accepts(const struct vl_device *device, const struct vl_net_header *header)
+{
+	uint32_t accepts =
+		atomic_load_explicit(&((struct vl_device *)device)->accepts, memory_order_relaxed);
+	uint32_t missing = frame_needs(header) & ~accepts;
+
+	return missing == 0 || (missing == NEED_CSUM && header->gso_type == VL_GSO_NONE);
 }
 
 bool vl_device_sleep(struct vl_device *device, unsigned pair)

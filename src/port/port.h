@@ -67,6 +67,8 @@ struct port_ops {
 	  struct vl_copier *copier);
 	/* Make visible what was copied in. */
 	void (*flush)(struct port *port, unsigned queue);
+	/* Whether the port takes a large frame (with gso_type) as it is. */
+	bool (*accepts)(const struct port *port, const struct vl_net_header *header);
 	/* How many queues frames to the port are spread over; 0: the port is down. */
 	unsigned (*tx_queues)(const struct port *port);
 	/* Before a worker sleeps: announce frames from now on. */

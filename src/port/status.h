@@ -26,8 +26,9 @@ const char *drop_reason_text(enum drop_reason reason); /* one line of explanatio
 struct port_counters {
 	uint64_t rx_frames, rx_bytes; /* bytes of frames, without FCS and virtio-net header */
 	uint64_t tx_frames, tx_bytes;
-	uint64_t rx_replicated; /* copies beyond the first that flooding made of this port's frames
-				 */
+	uint64_t rx_replicated; /* frames beyond the first that came of one frame of this port:
+				 * copies by flooding, and segments */
+	uint64_t tx_cut;	/* large frames that were cut for this port */
 	uint64_t drops[DROP_COUNT];
 };
 

@@ -2,10 +2,9 @@
 /*
  * A tap port: an interface of the kernel, in a network namespace if asked.
  *
- * Frames carry the virtio-net header in both directions (IFF_VNET_HDR), so partial checksums pass
- * as they are, and a guest's large segmentation frames, which the kernel cuts if it must. From
- * the kernel we take partial checksums and nothing larger than the interface's MTU: not every
- * receiver can take more (TUNSETOFFLOAD).
+ * Frames carry the virtio-net header in both directions (IFF_VNET_HDR), so partial checksums and
+ * large frames that ask for segmentation pass as they are. The kernel cuts what it has to, and so
+ * does the switch for receivers that take no large ones.
  *
  * A frame to the kernel is one writev() from where the frame lies. Frames from the kernel are read
  * into slots of the queue.
@@ -27,14 +26,21 @@
 #include "base/netns.h"
 #include "port/port.h"
 
+/* Newer than the headers of Debian 12. */
+#if !defined(TUN_F_USO4)
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
 enum {
 	HEADER_SIZE = sizeof(struct vl_net_header),
 	/* A slot holds any frame the kernel may have; only what is used of it becomes memory. */
 	SLOT_SIZE = 66 * 1024,
 	SLOTS_SIZE = SLOT_SIZE * VL_BURST_MAX,
 	WRITE_SPANS_MAX = 1024, /* IOV_MAX of Linux */
-	/* What a driver negotiates as GUEST_CSUM; every receiver takes it, or has it filled in. */
-	TAP_OFFLOADS = TUN_F_CSUM,
+	/* What the kernel may leave to us: what a driver would negotiate as GUEST_CSUM ... */
+	TAP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+	TAP_OFFLOADS_USO = TUN_F_USO4 | TUN_F_USO6, /* since Linux 6.2 */
 };
 
 struct tap_queue {
@@ -49,6 +55,7 @@ struct port_tap {
 	struct port port;
 	char interface[IFNAMSIZ];
 	uint64_t netns_id; /* of the namespace, when the interface was made */
+	bool has_uso;	   /* the kernel knows VL_GSO_UDP_L4 */
 	atomic_bool gone;  /* the kernel has taken the interface away */
 	struct tap_queue queues[];
 };
@@ -163,6 +170,14 @@ static void tap_flush(struct port *, unsigned)
 	/* Every write was seen at once. */
 }
 
+/* The kernel cuts what it has to. */
+static bool tap_accepts(const struct port *port, const struct vl_net_header *header)
+{
+	const struct port_tap *tap = (const struct port_tap *)port;
+
+	return header->gso_type != VL_GSO_UDP_L4 || tap->has_uso;
+}
+
 static unsigned tap_tx_queues(const struct port *port)
 {
 	const struct port_tap *tap = (const struct port_tap *)port;
@@ -259,8 +274,9 @@ static int open_queue(struct port_tap *tap, unsigned queue, struct error *error)
 			tap->interface,
 			strerror(errno)
 		);
+	tap->has_uso = ioctl(fd, TUNSETOFFLOAD, TAP_OFFLOADS | TAP_OFFLOADS_USO) == 0;
 	if (ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0
-	    || ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS) < 0)
+	    || (!tap->has_uso && ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS) < 0))
 		return error_set(
 			error,
 			-errno,
@@ -379,6 +395,7 @@ static const struct port_ops tap_ops = {
 	.give_back = tap_give_back,
 	.copy_in = tap_copy_in,
 	.flush = tap_flush,
+	.accepts = tap_accepts,
 	.tx_queues = tap_tx_queues,
 	.sleep = tap_sleep,
 	.woken = tap_woken,

@@ -91,6 +91,11 @@ static void vhost_flush(struct port *port, unsigned queue)
 	vl_device_flush(vhost_of(port)->device, queue);
 }
 
+static bool vhost_accepts(const struct port *port, const struct vl_net_header *header)
+{
+	return vl_device_accepts(vhost_of_const(port)->device, header);
+}
+
 static unsigned vhost_tx_queues(const struct port *port)
 {
 	return vl_device_active_pairs(vhost_of_const(port)->device);
@@ -481,6 +486,7 @@ static const struct port_ops vhost_ops = {
 	.give_back = vhost_give_back,
 	.copy_in = vhost_copy_in,
 	.flush = vhost_flush,
+	.accepts = vhost_accepts,
 	.tx_queues = vhost_tx_queues,
 	.sleep = vhost_sleep,
 	.woken = vhost_woken,

@@ -16,6 +16,7 @@
 #include <rte_pause.h>
 #include <string.h>
 
+#include "net/checksum.h"
 #include "net/frame.h"
 #include "switch/state.h"
 
@@ -23,6 +24,7 @@ enum {
 	RETRIES = 3, /* for a receiver without buffers; each gives it about a microsecond */
 	RETRY_PAUSES = 32,
 	SEVERAL_BUFFERS = 1514, /* bytes, beyond which a frame may need more than one buffer */
+	SEGMENTS_MAX = 1024,	/* of a frame: more would be work without end for little */
 	SEGMENTED_MAX = PORT_FRAME_MAX + 4 * VLAN_TAG_SIZE, /* bytes of a frame with GSO */
 };
 
@@ -106,8 +108,6 @@ static bool fits(const struct vl_frame *frame, uint32_t max_frame)
 {
 	if (frame->header.gso_type == VL_GSO_NONE)
 		return frame->size <= max_frame;
-	/* hdr_len is a hint, but one that understates makes a segment look shorter, never longer
-	 * than what the receiver gets: it is cut by the receiver's own stack. */
 	return frame->size <= SEGMENTED_MAX
 	       && (uint32_t)frame->header.hdr_len + frame->header.gso_size <= max_frame;
 }
@@ -123,6 +123,9 @@ static int check_frame(const struct port_policy *policy, struct vl_frame *frame)
 		return DROP_BAD_HEADER;
 	if (!fits(frame, policy->max_frame))
 		return DROP_OVERSIZE;
+	if (frame->header.gso_type != VL_GSO_NONE
+	    && frame->size > (uint32_t)frame->header.gso_size * SEGMENTS_MAX)
+		return DROP_SEGMENTS;
 	return DELIVERED;
 }
 
@@ -320,12 +323,13 @@ static void deliver_to_queue(
 }
 
 /* Spread frames over the queues of a port, by flow. */
-static void
-deliver(struct worker *worker,
+static void deliver_whole(
+	struct worker *worker,
 	struct port *port,
 	struct vl_frame *const *frames,
 	unsigned n,
-	unsigned retries)
+	unsigned retries
+)
 {
 	unsigned queues = port->ops->tx_queues(port);
 	uint8_t queue_of[VL_BURST_MAX];
@@ -354,6 +358,76 @@ deliver(struct worker *worker,
 		}
 		deliver_to_queue(worker, port, queue, chosen, m, retries);
 	}
+}
+
+/* DELIVERED if a frame can be cut into segments that are short enough. */
+static int begin_cut(
+	const struct port_policy *policy, struct segmenter *segmenter, const struct vl_frame *frame
+)
+{
+	if (!segmenter_begin(segmenter, frame))
+		return DROP_OFFLOAD;
+	/* Headers may be longer than the frame's head showed. */
+	if (segmenter_frame_size(segmenter) > policy->max_frame)
+		return DROP_TOO_LARGE;
+	return DELIVERED;
+}
+
+static const struct port_policy *policy_of(struct port *port)
+{
+	return atomic_load_explicit(&port->policy, memory_order_acquire);
+}
+
+/* A large frame to a port that takes none: its segments take its place. */
+static void deliver_cut(
+	struct worker *worker, struct port *port, const struct vl_frame *frame, unsigned retries
+)
+{
+	struct segment_batch *batch = &worker->segments;
+	struct vl_frame *segments[SEGMENT_BATCH];
+	struct segmenter segmenter;
+	uint64_t count_all = 0;
+	int verdict = begin_cut(policy_of(port), &segmenter, frame);
+
+	if (verdict != DELIVERED) {
+		drop(worker, port->id, (enum drop_reason)verdict, 1);
+		return;
+	}
+	while (segmenter_next(&segmenter, batch)) {
+		for (unsigned i = 0; i < batch->count; i++)
+			segments[i] = &batch->frames[i];
+		deliver_whole(worker, port, segments, batch->count, retries);
+		count_all += batch->count;
+	}
+	count(&worker->counters[worker->source].rx_replicated, count_all - 1);
+	count(&worker->counters[port->id].tx_cut, 1);
+}
+
+/* Whether a frame has to be cut for a port. */
+static inline bool is_to_be_cut(const struct port *port, const struct vl_frame *frame)
+{
+	return frame->header.gso_type != VL_GSO_NONE && !port->ops->accepts(port, &frame->header);
+}
+
+static void
+deliver(struct worker *worker,
+	struct port *port,
+	struct vl_frame *const *frames,
+	unsigned n,
+	unsigned retries)
+{
+	unsigned begun = 0; /* frames dealt with */
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!is_to_be_cut(port, frames[i]))
+			continue;
+		if (i > begun)
+			deliver_whole(worker, port, frames + begun, i - begun, retries);
+		deliver_cut(worker, port, frames[i], retries);
+		begun = i + 1;
+	}
+	if (n > begun)
+		deliver_whole(worker, port, frames + begun, n - begun, retries);
 }
 
 /* DELIVERED if frames of a VLAN from `source` may leave through a port of this policy. */
@@ -399,11 +473,6 @@ static inline int make_leave(
 	if (!retag(policy, frame, run, tagged))
 		return DROP_VLAN;
 	return fits(frame, policy->max_frame) ? DELIVERED : DROP_TOO_LARGE;
-}
-
-static const struct port_policy *policy_of(struct port *port)
-{
-	return atomic_load_explicit(&port->policy, memory_order_acquire);
 }
 
 static void deliver_groups(struct worker *worker)
@@ -532,7 +601,7 @@ static void group_run(struct worker *worker, const struct way *way, const struct
 /* ---- cross-connect ---- */
 
 /* As many frames as the partner has buffers for; returns how many were dealt with. */
-static unsigned deliver_to_partner(
+static unsigned deliver_whole_to_partner(
 	struct worker *worker,
 	struct port *port,
 	unsigned queue,
@@ -557,6 +626,90 @@ static unsigned deliver_to_partner(
 	if (shared)
 		rte_spinlock_unlock(&port->tx_locks[queue]);
 	count_results(worker, port, frames, results, done);
+	return done;
+}
+
+/* Whether this is the frame whose first segments went before. */
+static bool is_being_cut(const struct wire *wire, const struct vl_frame *frame)
+{
+	return wire->sent > 0 && wire->size == frame->size
+	       && wire->sum == bytes_sum(frame->head, frame->head_size);
+}
+
+/* As many segments of a large frame as the partner has buffers for, after those that it had buffers
+ * for before. True: that was all. */
+static bool cut_to_partner(
+	struct worker *worker,
+	struct port *port,
+	unsigned queue,
+	const struct vl_frame *frame,
+	struct wire *wire
+)
+{
+	struct segment_batch *batch = &worker->segments;
+	struct vl_frame *segments[SEGMENT_BATCH];
+	struct segmenter segmenter;
+	uint32_t skip = is_being_cut(wire, frame) ? wire->sent : 0, made = 0, sent = skip;
+	int verdict = begin_cut(policy_of(port), &segmenter, frame);
+
+	*wire = (struct wire){0};
+	if (verdict != DELIVERED) {
+		drop(worker, port->id, (enum drop_reason)verdict, 1);
+		return true;
+	}
+	while (sent >= made && segmenter_next(&segmenter, batch)) {
+		unsigned first = skip > made ? skip - made : 0;
+
+		made += batch->count;
+		if (first >= batch->count)
+			continue;
+		for (unsigned i = first; i < batch->count; i++)
+			segments[i - first] = &batch->frames[i];
+		sent += deliver_whole_to_partner(
+			worker, port, queue, segments, batch->count - first
+		);
+	}
+	/* One of them will be the frame itself, when it is done with. */
+	bool done = sent >= made;
+	int64_t more = (int64_t)sent - skip - (done ? 1 : 0);
+	count(&worker->counters[worker->source].rx_replicated, (uint64_t)more);
+	if (done) {
+		count(&worker->counters[port->id].tx_cut, 1);
+	} else {
+		wire->sent = sent;
+		wire->size = frame->size;
+		wire->sum = bytes_sum(frame->head, frame->head_size);
+	}
+	return done;
+}
+
+static unsigned deliver_to_partner(
+	struct worker *worker,
+	struct port *port,
+	unsigned queue,
+	struct vl_frame *const *frames,
+	unsigned n,
+	struct wire *wire
+)
+{
+	unsigned done = 0;
+
+	while (done < n) {
+		unsigned whole = 0, sent;
+
+		while (done + whole < n && !is_to_be_cut(port, frames[done + whole]))
+			whole++;
+		if (whole > 0) {
+			sent = deliver_whole_to_partner(worker, port, queue, frames + done, whole);
+			done += sent;
+			if (sent < whole)
+				break;
+			continue;
+		}
+		if (!cut_to_partner(worker, port, queue, frames[done], wire))
+			break;
+		done++;
+	}
 	return done;
 }
 
@@ -623,7 +776,7 @@ static unsigned forward_wired(
 	const struct port_policy *policy,
 	unsigned queue,
 	unsigned n,
-	bool stuck
+	struct wire *wire
 )
 {
 	struct port *port = atomic_load_explicit(&source->partner, memory_order_acquire);
@@ -635,12 +788,15 @@ static unsigned forward_wired(
 	judge_wired(worker, source, policy, port, n, &wired);
 	/* Queue by queue, so that each keeps its order. */
 	if (queues > 0 && wired.fit > 0)
-		sent = deliver_to_partner(worker, port, queue % queues, wired.frames, wired.fit);
+		sent = deliver_to_partner(
+			worker, port, queue % queues, wired.frames, wired.fit, wire
+		);
 	else if (wired.fit > 0)
 		drop(worker, port->id, DROP_PORT_DOWN, wired.fit);
-	if (stuck && queues > 0 && wired.fit > 0 && sent == 0
+	if (wire->stuck && queues > 0 && wired.fit > 0 && sent == 0
 	    && wired.frames[0]->size > SEVERAL_BUFFERS) {
 		drop(worker, port->id, DROP_NO_BUFFER, 1);
+		wire->sent = 0;
 		sent = 1;
 	}
 	if (queues > 0 && sent < wired.fit)
@@ -686,11 +842,13 @@ static unsigned forward_bridged(
 	return n;
 }
 
-unsigned
-forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n, bool stuck)
+unsigned forward_burst(
+	struct worker *worker, struct port *source, unsigned queue, unsigned n, struct wire *wire
+)
 {
 	const struct port_policy *policy = policy_of(source);
 
-	return is_wired(policy) ? forward_wired(worker, source, policy, queue, n, stuck)
+	worker->source = source->id;
+	return is_wired(policy) ? forward_wired(worker, source, policy, queue, n, wire)
 				: forward_bridged(worker, source, policy, n);
 }

@@ -247,7 +247,8 @@ static void forward_announcement(struct worker *worker, struct port *port)
 	memcpy(head + 32, &mac, 6); /* target */
 	/* A wire may have no buffers for it now; a newer one goes first then. */
 	uint64_t none = 0;
-	if (forward_burst(worker, port, 0, 1, false) == 0)
+	struct wire wire = {0};
+	if (forward_burst(worker, port, 0, 1, &wire) == 0)
 		atomic_compare_exchange_strong_explicit(
 			&port->announce, &none, mac, memory_order_relaxed, memory_order_relaxed
 		);
@@ -270,8 +271,9 @@ static unsigned poll_queue(struct worker *worker, struct poll_entry *entry, uint
 			entry->rest = REST_ROUNDS;
 		return 0;
 	}
-	bool stuck = entry->blocked && now - entry->stuck_since > cycles_of(STUCK_MICROSECONDS);
-	unsigned done = forward_burst(worker, port, entry->queue, (unsigned)n, stuck);
+	entry->wire.stuck =
+		entry->blocked && now - entry->stuck_since > cycles_of(STUCK_MICROSECONDS);
+	unsigned done = forward_burst(worker, port, entry->queue, (unsigned)n, &entry->wire);
 	port->ops->give_back(port, entry->queue, done, (unsigned)n - done);
 	if (done > 0 || !entry->blocked)
 		entry->stuck_since = now;

@@ -16,6 +16,7 @@
 #include <rte_rcu_qsbr.h>
 #include <stdatomic.h>
 
+#include "net/segment.h"
 #include "port/port.h"
 #include "switch/dma.h"
 #include "switch/mac_table.h"
@@ -28,7 +29,7 @@ struct switch_state;
 
 /* Counters of one port kept by one worker: written by it alone, read by control. */
 struct counters {
-	_Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, rx_replicated;
+	_Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, rx_replicated, tx_cut;
 	_Atomic uint64_t drops[DROP_COUNT];
 };
 
@@ -40,7 +41,15 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 }
 
 /* The queues a worker serves. Control replaces the set whole, or shrinks it while the worker has
- * none, and says so by `adopted`; what follows that is the worker's. */
+ * none, and says so by `adopted`; what follows that is the worker's.
+ *
+ * A wire remembers of a queue what it needs for frames that wait. */
+struct wire {
+	bool stuck; /* there have been no buffers for its first frame for long */
+	/* Segments of its first frame that went already, and what tells that frame. */
+	uint32_t sent, size;
+	uint64_t sum;
+};
 struct poll_entry {
 	struct port *port;
 	uint16_t queue;
@@ -50,6 +59,7 @@ struct poll_entry {
 	uint16_t rest;	      /* rounds to leave it alone */
 	uint64_t idle_since;  /* time stamp counter, of the last frame or notification */
 	uint64_t stuck_since; /* the same, of the last frame that left; while blocked */
+	struct wire wire;     /* for a cross-connected port */
 };
 struct poll_set {
 	unsigned count;
@@ -111,9 +121,11 @@ struct worker {
 
 	/* the worker's */
 	uint32_t now;	     /* second, of the monotonic clock */
+	unsigned source;     /* port that the burst came from */
 	uint64_t now_until;  /* time stamp counter at which `now` has to be read again */
 	uint64_t events_due; /* time stamp counter at which to look for notifications */
 	struct vl_frame frames[VL_BURST_MAX];
+	struct segment_batch segments; /* of a large frame that is being cut */
 	struct run runs[VL_BURST_MAX];
 	unsigned run_count;
 	unsigned group_count;
@@ -132,8 +144,9 @@ void worker_rouse(struct worker *worker, unsigned port, unsigned queue);
 void worker_watch(struct worker *worker, unsigned port, unsigned queue, int old_fd, int new_fd);
 
 /* forward.c: deal with `n` borrowed frames of a queue in worker->frames. Returns how many are done
- * with: all, unless the port is cross-connected and its partner has no buffers now. If it has had
- * none for the first frame for so long that it is `stuck`, and the frame may be one that needs more
- * buffers than there will ever be, that is dropped. */
-unsigned
-forward_burst(struct worker *worker, struct port *source, unsigned queue, unsigned n, bool stuck);
+ * with: all, unless the port is cross-connected and its partner has no buffers now. If the wire is
+ * stuck, and the first frame may be one that needs more buffers than there will ever be, that is
+ * dropped. */
+unsigned forward_burst(
+	struct worker *worker, struct port *source, unsigned queue, unsigned n, struct wire *wire
+);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "check.h"
 #include "net/frame.h"
+#include "packets.h"
 #include "switch/state.h"
 #include "traffic.h"
 
@@ -69,6 +70,11 @@ note_frames(struct port *port, unsigned queue, const struct vl_frame *const *fra
 
 static void flush_nothing(struct port *, unsigned) {}
 
+static bool take_large(const struct port *, const struct vl_net_header *)
+{
+	return true;
+}
+
 static unsigned one_queue(const struct port *)
 {
 	return 1;
@@ -77,8 +83,11 @@ static unsigned one_queue(const struct port *)
 static const struct port_ops noter_ops = {
 	.copy_in = note_frames,
 	.flush = flush_nothing,
+	.accepts = take_large,
 	.tx_queues = one_queue,
 };
+
+static struct wire no_wire;
 
 /* Different enough that every way out of forwarding is taken. */
 static void policy_of_port(unsigned id, struct port_policy *policy)
@@ -244,7 +253,7 @@ static void introduce_all(void)
 		station(id, i / VLANS % STATIONS, made.bytes + 6);
 		make_tag(made.bytes + 12, i % VLANS);
 		lend(&made, &worker->frames[0]);
-		assert_int_equal(forward_burst(worker, &world.ports[id].port, 0, 1, false), 1);
+		assert_int_equal(forward_burst(worker, &world.ports[id].port, 0, 1, &no_wire), 1);
 	}
 }
 
@@ -268,7 +277,7 @@ static void run_world(bool alone)
 			for (unsigned k = 0; k < count; k++)
 				lend(&made[i + k], &worker->frames[k]);
 			assert_int_equal(
-				forward_burst(worker, &world.ports[port].port, 0, count, false),
+				forward_burst(worker, &world.ports[port].port, 0, count, &no_wire),
 				count
 			);
 		}
@@ -356,6 +365,7 @@ static unsigned send_over_stuck_wire(const uint32_t *sizes, unsigned count, bool
 	static const struct port_ops refuser_ops = {
 		.copy_in = refuse_frames,
 		.flush = flush_nothing,
+		.accepts = take_large,
 		.tx_queues = one_queue,
 	};
 	static uint8_t bytes[9000];
@@ -376,7 +386,8 @@ static unsigned send_over_stuck_wire(const uint32_t *sizes, unsigned count, bool
 		frame->head_size = VL_HEAD_MAX;
 		station(0, 1, frame->head + 6);
 	}
-	return forward_burst(worker, from, 0, count, stuck);
+	struct wire wire = {.stuck = stuck};
+	return forward_burst(worker, from, 0, count, &wire);
 }
 
 /* One that needs more buffers than its receiver will ever post would else hold all others up. */
@@ -397,6 +408,200 @@ static void a_wire_that_is_stuck_drops_a_large_frame_at_last(void **)
 	world_close();
 }
 
+/* ---- receivers that take no large frames ---- */
+
+/* A port that has buffers for so many frames, and keeps what it got: TCP's payload, in a row. */
+static struct {
+	unsigned buffers, frames;
+	uint32_t size;
+	uint8_t bytes[3 * PACKET_MAX];
+} small;
+
+static unsigned
+take_small(struct port *, unsigned, const struct vl_frame *const *frames, unsigned count, int *results, struct vl_copier *)
+{
+	static uint8_t flat[PACKET_MAX];
+	unsigned n = 0;
+
+	for (; n < count && small.buffers > 0; n++, small.buffers--) {
+		check(frames[n]->header.gso_type == VL_GSO_NONE);
+		check(frames[n]->size <= 1514);
+		frame_flatten(frames[n], flat);
+		memcpy(small.bytes + small.size, flat + 54, frames[n]->size - 54);
+		small.size += frames[n]->size - 54;
+		small.frames++;
+		results[n] = DELIVERED;
+	}
+	return n;
+}
+
+static bool take_no_large(const struct port *, const struct vl_net_header *)
+{
+	return false;
+}
+
+static const struct port_ops small_ops = {
+	.copy_in = take_small,
+	.flush = flush_nothing,
+	.accepts = take_no_large,
+	.tx_queues = one_queue,
+};
+
+enum {
+	LARGE_COUNT = 3,
+};
+
+struct large {
+	uint8_t bytes[LARGE_COUNT][PACKET_MAX];
+	uint32_t sizes[LARGE_COUNT];
+	struct iovec tails[LARGE_COUNT];
+	struct vl_net_header headers[LARGE_COUNT];
+	uint8_t payload[3 * PACKET_MAX];
+	uint32_t payload_size;
+	unsigned segments;
+};
+
+/* Frames of TCP from port 0 to port 4, of which the one in the middle need not be cut. */
+static void make_large(struct large *large)
+{
+	memset(large, 0, sizeof(*large));
+	for (unsigned i = 0; i < LARGE_COUNT; i++) {
+		struct packet packet = {
+			.sequence = i * 100000,
+			.payload = i == 1 ? 700 : 60000 - i,
+			.seed = i,
+		};
+
+		large->sizes[i] = packet_make(&packet, large->bytes[i], &large->headers[i]);
+		if (i != 1)
+			large->headers[i] = packet_large(&packet, 1400, false);
+		station(4, 1, large->bytes[i]);
+		station(0, 1, large->bytes[i] + 6);
+		memcpy(large->payload + large->payload_size, large->bytes[i] + 54, packet.payload);
+		large->payload_size += packet.payload;
+		large->segments += (packet.payload + 1399) / 1400;
+	}
+}
+
+static void lend_large(struct large *large, unsigned first)
+{
+	for (unsigned i = first; i < LARGE_COUNT; i++) {
+		struct vl_frame *frame = &world.sw->workers[0].frames[i - first];
+		uint8_t *bytes = large->bytes[i];
+
+		large->tails[i] =
+			(struct iovec){bytes + VL_HEAD_MAX, large->sizes[i] - VL_HEAD_MAX};
+		*frame = (struct vl_frame){
+			.header = large->headers[i],
+			.size = large->sizes[i],
+			.tail = &large->tails[i],
+			.tail_count = 1,
+			.head_size = VL_HEAD_MAX,
+		};
+		frame->head = frame->bytes;
+		memcpy(frame->bytes, bytes, VL_HEAD_MAX);
+	}
+}
+
+static void open_small_receiver(bool wired)
+{
+	struct port *from = &world.ports[0].port, *to = &world.ports[4].port;
+
+	memset(&small, 0, sizeof(small));
+	to->ops = &small_ops;
+	if (!wired)
+		return;
+	memcpy(atomic_load(&from->policy)->cross_connect, "other", 6);
+	atomic_store(&from->partner, to);
+}
+
+static void check_cut(const struct large *large)
+{
+	const struct counters *counters = world.sw->workers[0].counters;
+
+	assert_int_equal(small.frames, large->segments);
+	assert_int_equal(small.size, large->payload_size);
+	assert_memory_equal(small.bytes, large->payload, small.size);
+	assert_int_equal(counter(&counters[4].tx_cut), 2);
+}
+
+static void large_frames_are_cut_for_who_takes_none(void **)
+{
+	static struct large large;
+
+	world_open();
+	open_small_receiver(false);
+	small.buffers = UINT32_MAX;
+	introduce_all();
+	memset(&small, 0, sizeof(small));
+	small.buffers = UINT32_MAX;
+	make_large(&large);
+	lend_large(&large, 0);
+	assert_int_equal(
+		forward_burst(
+			&world.sw->workers[0], &world.ports[0].port, 0, LARGE_COUNT, &no_wire
+		),
+		LARGE_COUNT
+	);
+	check_cut(&large);
+	check_law(world.sw->workers[0].counters);
+	world_close();
+}
+
+/* Whatever number of buffers there are at a time, each segment goes once. */
+static void a_wire_cuts_as_far_as_there_are_buffers(void **)
+{
+	static struct large large;
+
+	for (unsigned buffers = 1; buffers < 130; buffers += 6) {
+		unsigned done = 0;
+
+		world_open();
+		open_small_receiver(true);
+		make_large(&large);
+		struct wire wire = {0};
+		while (done < LARGE_COUNT) {
+			small.buffers = buffers;
+			lend_large(&large, done);
+			done += forward_burst(
+				&world.sw->workers[0],
+				&world.ports[0].port,
+				0,
+				LARGE_COUNT - done,
+				&wire
+			);
+			check_law(world.sw->workers[0].counters);
+		}
+		check_cut(&large);
+		world_close();
+	}
+}
+
+static void a_frame_of_too_many_segments_is_dropped(void **)
+{
+	static struct large large;
+	const struct counters *counters;
+
+	world_open();
+	open_small_receiver(true);
+	make_large(&large);
+	large.headers[0].gso_size = 58; /* 1035 of them */
+	large.headers[2].gso_size = 59; /* 1018 */
+	lend_large(&large, 0);
+	small.buffers = UINT32_MAX;
+	assert_int_equal(
+		forward_burst(
+			&world.sw->workers[0], &world.ports[0].port, 0, LARGE_COUNT, &no_wire
+		),
+		LARGE_COUNT
+	);
+	counters = world.sw->workers[0].counters;
+	assert_int_equal(counter(&counters[0].drops[DROP_SEGMENTS]), 1);
+	assert_int_equal(small.frames, 1 + (60000 - 2 + 58) / 59);
+	check_law(counters);
+	world_close();
+}
+
 static int before_all(void **)
 {
 	struct error error;
@@ -413,6 +618,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_of_a_burst_fare_as_if_alone),
+		cmocka_unit_test(large_frames_are_cut_for_who_takes_none),
+		cmocka_unit_test(a_wire_cuts_as_far_as_there_are_buffers),
+		cmocka_unit_test(a_frame_of_too_many_segments_is_dropped),
 		cmocka_unit_test(a_wire_that_is_stuck_drops_a_large_frame_at_last),
 	};
 
