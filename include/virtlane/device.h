@@ -43,6 +43,8 @@ struct vl_device_config {
 	uint16_t mtu;	      /* offered as VIRTIO_NET_F_MTU; 0: not offered */
 	uint8_t mac[6];	      /* offered as VIRTIO_NET_F_MAC; all zero: not offered */
 	uint64_t memory_max;  /* bytes that the peer may make us map; 0: any */
+	/* VL_OFFLOAD_* that are not to be offered or used; see vl_device_set_offloads(). */
+	uint32_t offloads_withheld;
 	/* Features not to offer; by default everything that is supported is. */
 	struct vl_features withheld;
 
@@ -86,6 +88,12 @@ int vl_device_process(struct vl_device *device);
 /* Close the session, stop and forget all queues, unmap the peer's memory. */
 void vl_device_detach(struct vl_device *device);
 
+/*
+ * Which of VL_OFFLOAD_* may be used from now on. What is sent to the driver needs no others at
+ * once. What the driver may send was negotiated, and others are offered from the next session on.
+ */
+void vl_device_set_offloads(struct vl_device *device, uint32_t offloads);
+
 /* Serve the control virtqueue, if the front end hands it to us (see docs/architecture.md), after
  * it was kicked; at most 64 commands. Returns true if it is to be called again soon. */
 bool vl_device_control_process(struct vl_device *device);
@@ -98,6 +106,8 @@ struct vl_device_status {
 	bool attached;
 	struct vl_features features; /* negotiated */
 	uint64_t protocol_features;  /* negotiated */
+	uint32_t offloads_taken;     /* VL_OFFLOAD_* that the driver takes now */
+	uint32_t offloads_sent;	     /* and that it may use itself */
 	const char *last_message;    /* name, or "" */
 	unsigned memory_regions;
 	uint64_t memory_size; /* bytes */

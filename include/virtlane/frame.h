@@ -45,6 +45,18 @@ enum {
 	VL_GSO_ECN = 0x80, /* flag: TCP with CWR handling */
 };
 
+/* What a frame may ask of who gets it, and what a peer can do: bits of a set. Each but the first
+ * needs the first. */
+enum {
+	VL_OFFLOAD_CSUM = 1 << 0, /* partial checksums */
+	VL_OFFLOAD_TSO4 = 1 << 1,
+	VL_OFFLOAD_TSO6 = 1 << 2,
+	VL_OFFLOAD_ECN = 1 << 3, /* large TCP frames with CWR */
+	VL_OFFLOAD_UFO = 1 << 4,
+	VL_OFFLOAD_USO = 1 << 5, /* over both versions of IP */
+	VL_OFFLOADS_ALL = (1 << 6) - 1,
+};
+
 /*
  * A frame is: the head (head_size bytes at head), then tail_count pieces of memory. What was
  * decided on the head holds for what is sent, since the head is what is sent. The tail belongs to

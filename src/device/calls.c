@@ -77,7 +77,7 @@ bool vl_device_accepts(const struct vl_device *device, const struct vl_net_heade
 		atomic_load_explicit(&((struct vl_device *)device)->accepts, memory_order_relaxed);
 	uint32_t missing = frame_needs(header) & ~accepts;
 
-	return missing == 0 || (missing == NEED_CSUM && header->gso_type == VL_GSO_NONE);
+	return missing == 0 || (missing == VL_OFFLOAD_CSUM && header->gso_type == VL_GSO_NONE);
 }
 
 bool vl_device_sleep(struct vl_device *device, unsigned pair)

@@ -16,7 +16,8 @@
 /* What a frame has to be to be delivered; read once a burst. */
 struct receiver {
 	const struct receive_filter *filter; /* NULL: everything is wanted */
-	uint32_t accepts;		     /* NEED_* */
+	uint32_t accepts;		     /* VL_OFFLOAD_* */
+	uint8_t flags;			     /* VL_NET_* that it may see: 5.1.6.4.1 */
 	struct vl_copier *copier;	     /* of large pieces; may be NULL */
 };
 
@@ -32,9 +33,12 @@ static inline struct receiver receiver_of(const struct vl_device *device, struct
 {
 	struct vl_device *shared = (struct vl_device *)device;
 
+	uint32_t accepts = atomic_load_explicit(&shared->accepts, memory_order_relaxed);
+
 	return (struct receiver){
 		.filter = atomic_load_explicit(&shared->filter, memory_order_acquire),
-		.accepts = atomic_load_explicit(&shared->accepts, memory_order_relaxed),
+		.accepts = accepts,
+		.flags = accepts & VL_OFFLOAD_CSUM ? UINT8_MAX : 0,
 		.copier = copier,
 	};
 }
@@ -46,7 +50,7 @@ judge(const struct receiver *receiver, const struct vl_frame *frame, bool *check
 	uint32_t missing = frame_needs(&frame->header) & ~receiver->accepts;
 
 	/* A sum can be filled in; a large frame's segments need one each. */
-	*checksum = missing == NEED_CSUM && frame->header.gso_type == VL_GSO_NONE;
+	*checksum = missing == VL_OFFLOAD_CSUM && frame->header.gso_type == VL_GSO_NONE;
 	if (missing != 0 && !*checksum)
 		return VL_NO_OFFLOAD;
 	if (receiver->filter != NULL && !filter_wants(receiver->filter, frame))
@@ -218,6 +222,7 @@ copy_frame(const struct receiver *receiver, const struct queue *queue, const str
 	struct vl_net_header header = frame->header;
 
 	header.num_buffers = plan->chains;
+	header.flags &= receiver->flags;
 	if (plan->checksum) {
 		header.flags = 0;
 		header.csum_start = 0;
@@ -297,7 +302,7 @@ ALWAYS_INLINE void put_whole(
 {
 	const struct iovec *tail = frame->tail;
 
-	header_put(header, &frame->header, header_size);
+	header_put(header, &frame->header, receiver->flags, header_size);
 	bytes_copy_head(data, frame->head, frame->head_size);
 	data += frame->head_size;
 	for (uint32_t i = 0; i < frame->tail_count; i++) {

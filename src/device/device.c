@@ -278,28 +278,10 @@ void device_queue_changed(struct vl_device *device, unsigned index)
 
 void device_update_offloads(struct vl_device *device, uint64_t guest_offloads)
 {
-	static const struct {
-		uint8_t feature;
-		uint32_t need;
-	} map[] = {
-		{VL_F_GUEST_CSUM, NEED_CSUM},
-		{VL_F_GUEST_TSO4, NEED_TSO4},
-		{VL_F_GUEST_TSO6, NEED_TSO6},
-		{VL_F_GUEST_ECN, NEED_ECN},
-		{VL_F_GUEST_UFO, NEED_UFO},
-	};
-	uint32_t accepts = 0;
+	uint32_t accepts = device_offloads_of(guest_offloads, true);
 
-	for (unsigned i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
-		if ((guest_offloads >> map[i].feature) & 1)
-			accepts |= map[i].need;
-	}
-	/* The two bits go together (5.1.3.1); the header does not tell them apart. */
-	if (((guest_offloads >> VL_F_GUEST_USO4) & 1) && ((guest_offloads >> VL_F_GUEST_USO6) & 1))
-		accepts |= NEED_USO;
-	/* Segmentation needs partial checksums (5.1.3.1). */
-	if (!(accepts & NEED_CSUM))
-		accepts = 0;
+	device->guest_offloads = guest_offloads;
+	accepts &= ~device->config.offloads_withheld;
 	atomic_store_explicit(&device->accepts, accepts, memory_order_relaxed);
 }
 
@@ -439,7 +421,6 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	device->mtu = config->mtu;
 	memcpy(device->mac, config->mac, sizeof(device->mac));
 	device->link_status = 1; /* VIRTIO_NET_S_LINK_UP */
-	device->offered = device_supported_features(config);
 	atomic_init(&device->usable_pairs, 1);
 	for (unsigned i = 0; i < count; i++) {
 		atomic_init(&device->queues[i].kick_fd, -1);
@@ -463,6 +444,7 @@ int vl_device_attach(struct vl_device *device, int socket)
 {
 	if (device->backend != NULL)
 		return -EBUSY;
+	device->offered = device_supported_features(&device->config);
 	struct backend_config config = device_backend_config(device);
 	device->backend = backend_create(socket, &config);
 	if (device->backend == NULL)
@@ -481,6 +463,12 @@ void vl_device_detach(struct vl_device *device)
 	device->memory = NULL;
 	backend_destroy(device->backend);
 	device->backend = NULL;
+}
+
+void vl_device_set_offloads(struct vl_device *device, uint32_t offloads)
+{
+	device->config.offloads_withheld = ~offloads;
+	device_update_offloads(device, device->guest_offloads);
 }
 
 int vl_device_process(struct vl_device *device)
@@ -508,6 +496,10 @@ void vl_device_status(const struct vl_device *device, struct vl_device_status *o
 		.attached = backend != NULL,
 		.features = device->features,
 		.protocol_features = backend == NULL ? 0 : backend->protocol_features,
+		.offloads_taken = atomic_load_explicit(
+			&((struct vl_device *)device)->accepts, memory_order_relaxed
+		),
+		.offloads_sent = device_offloads_of(device->features.word[0], false),
 		.last_message = name == NULL ? "" : name,
 		.memory_regions = device->memory == NULL ? 0 : device->memory->count,
 		.memory_size = memory_size(device->memory),

@@ -92,8 +92,9 @@ struct vl_device {
 	/* control's */
 	struct vl_device_config config;
 	struct vl_features offered, features;
-	uint8_t status;	      /* VIRTIO 1.3, 2.1 */
-	uint16_t link_status; /* of the configuration space */
+	uint64_t guest_offloads; /* feature bits: what the driver has chosen to take */
+	uint8_t status;		 /* VIRTIO 1.3, 2.1 */
+	uint16_t link_status;	 /* of the configuration space */
 	uint16_t mtu;	/* of the configuration space: as configured until the peer changes it */
 	uint8_t mac[6]; /* likewise */
 	struct memory *memory;	 /* may be NULL */
@@ -103,7 +104,7 @@ struct vl_device {
 
 	/* shared */
 	_Atomic(struct receive_filter *) filter; /* NULL: everything is wanted */
-	_Atomic uint32_t accepts; /* NEED_* bits of net/frame.h the driver can take */
+	_Atomic uint32_t accepts; /* VL_OFFLOAD_* that the driver takes and may be used */
 	atomic_uint chosen_pairs; /* by the control queue; 0: it said nothing */
 	atomic_uint usable_pairs; /* 1 without MQ */
 	atomic_uint active_pairs;
@@ -184,6 +185,8 @@ struct backend_config device_backend_config(struct vl_device *device);
 /* ---- config_space.c ---- */
 
 struct vl_features device_supported_features(const struct vl_device_config *config);
+/* VL_OFFLOAD_* that feature bits stand for, of those for what a driver takes (`taken`) or sends. */
+uint32_t device_offloads_of(uint64_t features, bool taken);
 void device_config_space(const struct vl_device *device, uint8_t out[DEVICE_CONFIG_SIZE]);
 
 /* ---- control_queue.c, filter.c ---- */

@@ -93,19 +93,19 @@ uint32_t frame_flow_hash(const struct vl_frame *frame)
 
 uint32_t frame_needs_gso(const struct vl_net_header *header)
 {
-	uint32_t need = header->flags & VL_NET_NEEDS_CSUM ? NEED_CSUM : 0;
+	uint32_t need = header->flags & VL_NET_NEEDS_CSUM ? VL_OFFLOAD_CSUM : 0;
 
 	if (header->gso_type & VL_GSO_ECN)
-		need |= NEED_ECN;
+		need |= VL_OFFLOAD_ECN;
 	switch (header->gso_type & ~VL_GSO_ECN) {
 	case VL_GSO_TCPV4:
-		return need | NEED_TSO4;
+		return need | VL_OFFLOAD_TSO4;
 	case VL_GSO_TCPV6:
-		return need | NEED_TSO6;
+		return need | VL_OFFLOAD_TSO6;
 	case VL_GSO_UDP:
-		return need | NEED_UFO;
+		return need | VL_OFFLOAD_UFO;
 	case VL_GSO_UDP_L4:
-		return need | NEED_USO;
+		return need | VL_OFFLOAD_USO;
 	default:
 		return need;
 	}
@@ -126,6 +126,21 @@ static bool is_gso_type(uint8_t type)
 	default:
 		return false;
 	}
+}
+
+uint32_t frame_fetch(const struct vl_frame *frame, uint8_t *to, uint32_t max)
+{
+	uint32_t have = frame->head_size < max ? frame->head_size : max;
+
+	memcpy(to, frame->head, have);
+	for (uint32_t i = 0; i < frame->tail_count && have < max; i++) {
+		size_t size =
+			frame->tail[i].iov_len < max - have ? frame->tail[i].iov_len : max - have;
+
+		memcpy(to + have, frame->tail[i].iov_base, size);
+		have += (uint32_t)size;
+	}
+	return have;
 }
 
 /* Behind Ethernet header and tags; 0: IP is not there. */
@@ -162,7 +177,9 @@ static bool find_l4_in_ip6(const uint8_t *bytes, uint32_t size, struct frame_lay
 	if (at > size || bytes[layers->ip] >> 4 != 6)
 		return false;
 	layers->protocol = bytes[layers->ip + 6];
+	layers->routed = false;
 	while (ip6_is_extension(layers->protocol) && at + 2 <= size) {
+		layers->routed |= layers->protocol == 43;
 		layers->protocol = bytes[at];
 		at += (bytes[at + 1] + 1u) * 8;
 	}
@@ -172,11 +189,24 @@ static bool find_l4_in_ip6(const uint8_t *bytes, uint32_t size, struct frame_lay
 
 bool frame_find_layers(const uint8_t *bytes, uint32_t size, struct frame_layers *layers)
 {
+	layers->routed = false;
 	layers->ip = find_ip(bytes, size, &layers->ip6);
 	if (layers->ip == 0)
 		return false;
 	return layers->ip6 ? find_l4_in_ip6(bytes, size, layers)
 			   : find_l4_in_ip4(bytes, size, layers);
+}
+
+/* hdr_len is a hint (5.1.6.2), and may lie: what it says of TCP's header, if that can be. */
+static uint32_t said_tcp_size(const struct vl_frame *frame)
+{
+	const struct vl_net_header *header = &frame->header;
+	uint32_t least = header->csum_start + TCP_HEADER_SIZE;
+	uint32_t most = header->csum_start + TCP_HEADER_MAX;
+
+	if (header->hdr_len < least || header->hdr_len > most || header->hdr_len > frame->size)
+		return TCP_HEADER_SIZE;
+	return header->hdr_len - header->csum_start;
 }
 
 /* Whether a large frame is what its type says, as far as its head shows that: a receiver's kernel
@@ -192,7 +222,7 @@ static bool check_large(struct vl_frame *frame)
 	    || (tcp && layers.ip6 != (type == VL_GSO_TCPV6))
 	    || header->csum_offset != (tcp ? TCP_SUM_OFFSET : UDP_SUM_OFFSET))
 		return false;
-	uint32_t size = tcp ? TCP_HEADER_SIZE : UDP_HEADER_SIZE;
+	uint32_t size = tcp ? said_tcp_size(frame) : UDP_HEADER_SIZE;
 	/* Who cuts it looks at what lies beyond the head. */
 	if (!ip6_is_extension(layers.protocol)) {
 		uint32_t flags = layers.l4 + 12u; /* with TCP's data offset */
@@ -205,7 +235,6 @@ static bool check_large(struct vl_frame *frame)
 		if (tcp && size < TCP_HEADER_SIZE)
 			return false;
 	}
-	/* hdr_len is a hint (5.1.6.2), and may lie. */
 	size += header->csum_start;
 	header->hdr_len = (uint16_t)size;
 	return size <= frame->size && size <= UINT16_MAX - VL_HEAD_ROOM;

@@ -23,19 +23,24 @@ enum {
 	PROTOCOL_TCP = 6,
 	PROTOCOL_UDP = 17,
 	TCP_HEADER_SIZE = 20, /* without options */
+	TCP_HEADER_MAX = 60,
 	TCP_SUM_OFFSET = 16,
 	UDP_HEADER_SIZE = 8,
 	UDP_SUM_OFFSET = 6,
 };
 
+/* Copy the first bytes of a frame, which may lie in several pieces; how many there are. */
+uint32_t frame_fetch(const struct vl_frame *frame, uint8_t *to, uint32_t max);
+
 /* Where headers of a frame begin, in bytes. */
 struct frame_layers {
 	bool ip6;
+	bool routed;	  /* IPv6 with a routing header: its destination is not the last one */
 	uint8_t protocol; /* of layer 4; of IPv6 when its extensions do not end in sight: theirs */
 	uint16_t ip, l4;
 };
-/* Find them in the first bytes of a frame. False: it is not IP, or a fragment, or what has to be
- * looked at is not among these bytes. */
+/* Find them in the first bytes of a frame. False: it is not IP, or a fragment, or the header that
+ * tells is not among these bytes. Where layer 4 begins may be beyond them. */
 bool frame_find_layers(const uint8_t *bytes, uint32_t size, struct frame_layers *layers);
 /* Whether an IPv6 header of this type has another behind it whose type it tells (RFC 8200, 4.1). */
 static inline bool ip6_is_extension(uint8_t next)
@@ -75,17 +80,9 @@ uint32_t frame_flow_hash(const struct vl_frame *frame);
 
 /*
  * Check the virtio-net header against the frame (VIRTIO 1.3, 5.1.6.2) and clear what a sender has
- * no business to say. `need` gets the NEED_* bits of what a receiver must be able to take.
+ * no business to say. `need` gets what of VL_OFFLOAD_* a receiver must be able to take.
  * Returns false if the header contradicts the frame: the frame must be dropped.
  */
-enum {
-	NEED_CSUM = 1 << 0,
-	NEED_TSO4 = 1 << 1,
-	NEED_TSO6 = 1 << 2,
-	NEED_ECN = 1 << 3,
-	NEED_UFO = 1 << 4,
-	NEED_USO = 1 << 5,
-};
 /* Its part for headers that ask for something. */
 bool frame_check_offloads(struct vl_frame *frame, uint32_t *need);
 static inline bool frame_check_header(struct vl_frame *frame, uint32_t *need)
@@ -107,7 +104,7 @@ static inline uint32_t frame_needs(const struct vl_net_header *header)
 {
 	if (header->gso_type != VL_GSO_NONE)
 		return frame_needs_gso(header);
-	return header->flags & VL_NET_NEEDS_CSUM ? NEED_CSUM : 0;
+	return header->flags & VL_NET_NEEDS_CSUM ? VL_OFFLOAD_CSUM : 0;
 }
 
 /* The Internet checksum (RFC 1071) over a checked frame from csum_start to its end, as it is to

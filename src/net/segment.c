@@ -35,22 +35,6 @@ enum { /* offsets of fields, but for sizes and values of them */
 
 /* ---- headers ---- */
 
-/* Copy the first bytes of a frame, which may lie in several pieces; how many there are. */
-static uint32_t fetch_headers(const struct vl_frame *frame, uint8_t *to, uint32_t max)
-{
-	uint32_t have = frame->head_size < max ? frame->head_size : max;
-
-	memcpy(to, frame->head, have);
-	for (uint32_t i = 0; i < frame->tail_count && have < max; i++) {
-		size_t size =
-			frame->tail[i].iov_len < max - have ? frame->tail[i].iov_len : max - have;
-
-		memcpy(to + have, frame->tail[i].iov_base, size);
-		have += (uint32_t)size;
-	}
-	return have;
-}
-
 /* Find and check all headers; false: they are not what the virtio-net header says. */
 static bool parse(struct segmenter *segmenter, uint32_t have)
 {
@@ -59,7 +43,8 @@ static bool parse(struct segmenter *segmenter, uint32_t have)
 	uint32_t l4_size = tcp ? TCP_HEADER_SIZE : UDP_HEADER_SIZE;
 	struct frame_layers layers;
 
-	if (!frame_find_layers(segmenter->headers, have, &layers)
+	/* The sum of who is routed to by others counts the last destination (RFC 8200, 8.1). */
+	if (!frame_find_layers(segmenter->headers, have, &layers) || layers.routed
 	    || (tcp && layers.ip6 != (segmenter->kind == VL_GSO_TCPV6))
 	    || layers.protocol != (tcp ? PROTOCOL_TCP : PROTOCOL_UDP)
 	    || layers.l4 != header->csum_start || layers.l4 + l4_size > have
@@ -138,7 +123,7 @@ bool segmenter_begin(struct segmenter *segmenter, const struct vl_frame *frame)
 		.step = frame->header.gso_size,
 	};
 	uint32_t have =
-		fetch_headers(frame, segmenter->headers, SEGMENT_HEADERS_MAX - IP6_FRAGMENT_SIZE);
+		frame_fetch(frame, segmenter->headers, SEGMENT_HEADERS_MAX - IP6_FRAGMENT_SIZE);
 	if (!parse(segmenter, have))
 		return false;
 	segmenter->total = frame->size - segmenter->size;

@@ -100,8 +100,10 @@ static inline void bytes_copy(void *to, const void *from, size_t size)
 }
 
 /* The virtio-net header, of 12 or 10 bytes, of a frame in one buffer. Written only if another
- * stands there: a line that the driver reads and nobody writes stays in both caches. */
-static inline void header_put(void *to, const struct vl_net_header *header, size_t size)
+ * stands there: a line that the driver reads and nobody writes stays in both caches. Flags are
+ * those of the mask. */
+static inline void
+header_put(void *to, const struct vl_net_header *header, uint8_t flags_mask, size_t size)
 {
 	const size_t high_size = size == 12 ? 4 : 2;
 	uint64_t low, low_there;
@@ -110,6 +112,7 @@ static inline void header_put(void *to, const struct vl_net_header *header, size
 	if (size == 12)
 		high |= UINT32_C(1) << 16; /* num_buffers */
 	memcpy(&low, header, sizeof(low));
+	low &= UINT64_MAX << 8 | flags_mask; /* flags come first: little endian */
 	memcpy(&low_there, to, sizeof(low_there));
 	memcpy(&high_there, (const uint8_t *)to + 8, high_size);
 	if (low == low_there && high == high_there)

@@ -69,7 +69,7 @@ static void the_sum_lies_inside_the_frame_or_it_is_refused(void **)
 				bool good = start >= 14 && start + offset + 2 <= size;
 
 				assert_int_equal(check_header(frame, header, &need), good);
-				assert_int_equal(need, good ? NEED_CSUM : 0);
+				assert_int_equal(need, good ? VL_OFFLOAD_CSUM : 0);
 			}
 		}
 	}
@@ -145,19 +145,19 @@ static void each_gso_type_has_its_need(void **)
 
 		switch (type & ~VL_GSO_ECN) {
 		case VL_GSO_NONE:
-			expect = ecn ? 0 : NEED_CSUM;
+			expect = ecn ? 0 : VL_OFFLOAD_CSUM;
 			break;
 		case VL_GSO_TCPV4:
-			expect = NEED_CSUM | NEED_TSO4 | (ecn ? NEED_ECN : 0);
+			expect = VL_OFFLOAD_CSUM | VL_OFFLOAD_TSO4 | (ecn ? VL_OFFLOAD_ECN : 0);
 			break;
 		case VL_GSO_TCPV6:
-			expect = NEED_CSUM | NEED_TSO6 | (ecn ? NEED_ECN : 0);
+			expect = VL_OFFLOAD_CSUM | VL_OFFLOAD_TSO6 | (ecn ? VL_OFFLOAD_ECN : 0);
 			break;
 		case VL_GSO_UDP:
-			expect = ecn ? 0 : NEED_CSUM | NEED_UFO;
+			expect = ecn ? 0 : VL_OFFLOAD_CSUM | VL_OFFLOAD_UFO;
 			break;
 		case VL_GSO_UDP_L4:
-			expect = ecn ? 0 : NEED_CSUM | NEED_USO;
+			expect = ecn ? 0 : VL_OFFLOAD_CSUM | VL_OFFLOAD_USO;
 			break;
 		}
 		bool good = check_header(settle(&built), header, &need);
@@ -199,7 +199,14 @@ static void a_header_length_that_lies_is_corrected(void **)
 
 		header.hdr_len = (uint16_t)said;
 		assert_true(check_header(frame, header, &need));
-		assert_int_equal(frame->header.hdr_len, right);
+		/* TCP's over IPv6 does not show in the head: then what is said is kept within
+		 * what it may be. */
+		if (types[said % 4] == VL_GSO_TCPV6)
+			assert_in_range(frame->header.hdr_len, 54 + 20, 54 + 60);
+		else
+			assert_int_equal(frame->header.hdr_len, right);
+		if (types[said % 4] == VL_GSO_TCPV6 && said >= 74 && said <= 100)
+			assert_int_equal(frame->header.hdr_len, said);
 	}
 }
 
