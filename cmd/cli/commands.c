@@ -9,7 +9,7 @@ const struct cli_command cli_commands[] = {
 		.help = "Add a port.",
 		.more = "A port of kind vhost needs listen=PATH or connect=PATH: what virtlaned "
 			"does. "
-			"A port of kind tap needs nothing more.",
+			"A port of kind tap needs nothing more, one of kind ethdev needs device=.",
 		.arguments = {{WORD_NAME, "NAME", 1, 1}, {WORD_SETTING, "SETTING=VALUE", 1, 64}},
 		.flags = {{"--may-exist", NULL, "fine if the port is there with these settings"}},
 		.run = cli_port_add,

@@ -116,10 +116,23 @@ static bool is_typed(const struct typed *typed, const char *word)
 	return false;
 }
 
+/* The kind that was typed, or all. */
+static uint8_t typed_kinds(const struct typed *typed)
+{
+	for (enum port_kind kind = PORT_VHOST; kind <= PORT_ETHDEV; kind++) {
+		char *word = text_format("kind=%s", port_kind_name(kind));
+		bool said = is_typed(typed, word);
+
+		free(word);
+		if (said)
+			return (uint8_t)(1 << kind);
+	}
+	return UINT8_MAX;
+}
+
 static void offer_settings(const struct typed *typed, bool only_live)
 {
-	bool vhost = !is_typed(typed, "kind=tap");
-	bool tap = !is_typed(typed, "kind=vhost");
+	uint8_t kinds = typed_kinds(typed);
 
 	for (const struct setting *s = port_setting_table; s->name != NULL; s++) {
 		size_t size = strlen(s->name);
@@ -129,8 +142,7 @@ static void offer_settings(const struct typed *typed, bool only_live)
 			offer_values(typed, s);
 			return;
 		}
-		if (is_said(typed, s->name) || (only_live && !s->live)
-		    || !((s->vhost && vhost) || (s->tap && tap)))
+		if (is_said(typed, s->name) || (only_live && !s->live) || !(s->kinds & kinds))
 			continue;
 		candidate = text_format("%s=", s->name);
 		offer(typed, candidate, s->help);

@@ -46,6 +46,24 @@ static void print_command(const struct cli_command *command)
 	(void)putchar('\n');
 }
 
+/* Nothing for what all have, and for what is none's: the switch's own. */
+static void print_kinds(const struct setting *setting)
+{
+	const uint8_t all = (1 << (PORT_ETHDEV + 1)) - 1;
+	const char *between = " Only for kind ";
+
+	if (setting->kinds == all)
+		return;
+	for (enum port_kind kind = PORT_VHOST; kind <= PORT_ETHDEV; kind++) {
+		if (!setting_applies(setting, kind))
+			continue;
+		(void)printf("%s%s", between, port_kind_name(kind));
+		between = " and ";
+	}
+	if (setting->kinds != 0)
+		(void)putchar('.');
+}
+
 static void print_setting(const struct setting *setting)
 {
 	(void)printf("*%s* = _%s_\n\t%s", setting->name, setting->argument, setting->help);
@@ -53,8 +71,7 @@ static void print_setting(const struct setting *setting)
 		(void)printf(" From %u to %u.", setting->min, setting->max);
 	if (setting->preset != NULL)
 		(void)printf(" Default: %s.", setting->preset);
-	if (setting->vhost != setting->tap)
-		(void)printf(" Only for kind %s.", setting->vhost ? "vhost" : "tap");
+	print_kinds(setting);
 	if (setting->live)
 		(void)printf(" Can be changed while it runs.");
 	(void)puts("\n");

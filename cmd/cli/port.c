@@ -63,6 +63,8 @@ static void add_place(struct cli_table *table, const json_t *port, const json_t 
 			*netns != '\0' ? " in netns " : "",
 			netns
 		);
+	else if (strcmp(json_text(port, "kind"), "ethdev") == 0)
+		cli_table_add(table, "device %s", json_text(settings, "device"));
 	else if (*path != '\0')
 		cli_table_add(table, "listen %s", path);
 	else

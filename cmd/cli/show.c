@@ -92,6 +92,27 @@ static void print_names(const char *title, const json_t *names)
 	(void)putchar('\n');
 }
 
+static void print_device(const json_t *device)
+{
+	if (device == NULL)
+		return;
+	(void
+	)printf("device: driver %s, MTU %" JSON_INTEGER_FORMAT,
+		json_text(device, "driver"),
+		json_number(device, "mtu"));
+	if (json_number(device, "speed_mbps") > 0)
+		(void
+		)printf(", %" JSON_INTEGER_FORMAT " Mbit/s", json_number(device, "speed_mbps"));
+	(void
+	)printf("\n  frames it missed %" JSON_INTEGER_FORMAT
+		", received badly %" JSON_INTEGER_FORMAT ", had no buffer for %" JSON_INTEGER_FORMAT
+		", could not send %" JSON_INTEGER_FORMAT "\n",
+		json_number(device, "rx_missed"),
+		json_number(device, "rx_errors"),
+		json_number(device, "rx_no_buffer"),
+		json_number(device, "tx_errors"));
+}
+
 static void print_memory(const json_t *memory)
 {
 	json_int_t regions = json_number(memory, "regions");
@@ -115,7 +136,8 @@ static const char *queue_state(const json_t *queue)
 /* Directions are the driver's words: what it receives, the switch transmits. */
 static const char *queue_role(const json_t *queue, json_int_t pairs)
 {
-	if (strcmp(json_text(queue, "layout"), "tap") == 0)
+	if (strcmp(json_text(queue, "layout"), "tap") == 0
+	    || strcmp(json_text(queue, "layout"), "device") == 0)
 		return "both";
 	if (json_number(queue, "index") == 2 * pairs)
 		return "control";
@@ -222,6 +244,9 @@ static void print_port(const json_t *port)
 	print_settings(json_object_get(port, "settings"));
 	print_names("features", json_object_get(port, "features"));
 	print_names("vhost-user protocol features", json_object_get(port, "protocol_features"));
+	print_names("offloads that the peer takes", json_object_get(port, "offloads_taken"));
+	print_names("offloads that the peer may use", json_object_get(port, "offloads_sent"));
+	print_device(json_object_get(port, "device"));
 	print_memory(json_object_get(port, "memory"));
 	print_queues(
 		json_object_get(port, "queues"),

@@ -30,21 +30,14 @@ uint64_t netns_id(const char *name)
 	return stat(path, &status) == 0 ? status.st_ino : 0;
 }
 
-int netns_run(
-	const char *name,
-	int (*act)(void *context, struct error *error),
-	void *context,
-	struct error *error
-)
+int netns_open(const char *name, struct error *error)
 {
-	char path[PATH_MAX];
-	int result;
+	char path[PATH_MAX] = "/proc/thread-self/ns/net";
 
-	if (name[0] == '\0')
-		return act(context, error);
-	name_path(name, path);
-	int there = open(path, O_RDONLY | O_CLOEXEC);
-	if (there < 0)
+	if (name[0] != '\0')
+		name_path(name, path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return error_set(
 			error,
 			-errno,
@@ -53,24 +46,45 @@ int netns_run(
 			strerror(errno),
 			name
 		);
+	return fd;
+}
+
+int netns_run_in(
+	int fd, int (*act)(void *context, struct error *error), void *context, struct error *error
+)
+{
 	int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (home < 0 || setns(there, CLONE_NEWNET) < 0) {
+	int result;
+
+	if (home < 0 || setns(fd, CLONE_NEWNET) < 0) {
 		result = error_set(
-			error,
-			-errno,
-			"cannot enter network namespace %s: %s",
-			name,
-			strerror(errno)
+			error, -errno, "cannot enter a network namespace: %s", strerror(errno)
 		);
 	} else {
 		result = act(context, error);
 		if (setns(home, CLONE_NEWNET) < 0) {
-			log_error(LOG_PORT, "cannot leave network namespace %s; stopping", name);
+			log_error(LOG_PORT, "cannot leave a network namespace; stopping");
 			abort();
 		}
 	}
-	close(there);
 	if (home >= 0)
 		close(home);
+	return result;
+}
+
+int netns_run(
+	const char *name,
+	int (*act)(void *context, struct error *error),
+	void *context,
+	struct error *error
+)
+{
+	if (name[0] == '\0')
+		return act(context, error);
+	int fd = netns_open(name, error);
+	if (fd < 0)
+		return fd;
+	int result = netns_run_in(fd, act, context, error);
+	close(fd);
 	return result;
 }

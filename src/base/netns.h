@@ -18,6 +18,13 @@ int netns_run(
 	struct error *error
 );
 
+/* A descriptor of a namespace, which lives on as long as it is open; of the caller's own if the
+ * name is empty. And netns_run() by it. */
+int netns_open(const char *name, struct error *error);
+int netns_run_in(
+	int fd, int (*act)(void *context, struct error *error), void *context, struct error *error
+);
+
 /* A number that tells namespaces apart that have had the same name: 0 if there is none now, or if
  * the name is empty. */
 uint64_t netns_id(const char *name);

@@ -122,6 +122,17 @@ bit_names_json(const uint64_t *words, unsigned bit_count, const char *(*name_of)
 	return list;
 }
 
+static json_t *offloads_json(uint32_t offloads)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < PORT_OFFLOAD_COUNT; i++) {
+		if ((offloads >> i) & 1)
+			json_array_append_new(list, json_string(port_offload_names[i]));
+	}
+	return list;
+}
+
 static json_t *queue_json(const struct port_queue_status *queue)
 {
 	return json_pack(
@@ -158,15 +169,40 @@ static json_t *queues_json(const struct port_status *status)
 	return list;
 }
 
+static json_t *device_json(const struct port_device_status *device)
+{
+	return json_pack(
+		"{s:s, s:I, s:i, s:I, s:I, s:I, s:I}",
+		"driver",
+		device->driver,
+		"speed_mbps",
+		(json_int_t)device->speed_mbps,
+		"mtu",
+		(int)device->mtu,
+		"rx_missed",
+		(json_int_t)device->rx_missed,
+		"rx_errors",
+		(json_int_t)device->rx_errors,
+		"rx_no_buffer",
+		(json_int_t)device->rx_no_buffer,
+		"tx_errors",
+		(json_int_t)device->tx_errors
+	);
+}
+
 json_t *port_status_json(const struct port_settings *settings, const struct port_status *status)
 {
 	json_t *object = port_summary_json(settings, status);
 	json_t *details = json_pack(
-		"{s:o, s:o, s:s, s:s, s:{s:i, s:I}, s:o}",
+		"{s:o, s:o, s:o, s:o, s:s, s:s, s:{s:i, s:I}, s:o}",
 		"features",
 		bit_names_json(status->features, VL_FEATURE_COUNT, vl_feature_name),
 		"protocol_features",
 		bit_names_json(&status->protocol_features, 64, vl_protocol_feature_name),
+		"offloads_taken",
+		offloads_json(status->offloads_taken),
+		"offloads_sent",
+		offloads_json(status->offloads_sent),
 		"last_message",
 		status->last_message,
 		"last_error",
@@ -181,6 +217,8 @@ json_t *port_status_json(const struct port_settings *settings, const struct port
 	);
 
 	json_object_update_new(object, details);
+	if (settings->kind == PORT_ETHDEV)
+		json_object_set_new(object, "device", device_json(&status->device));
 	if (settings->policy.cross_connect[0] != '\0')
 		json_object_set_new(
 			object, "cross_connected", json_boolean(status->cross_connected)

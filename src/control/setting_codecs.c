@@ -230,6 +230,25 @@ parse_file_name(const struct setting *setting, const char *text, void *field, st
 
 const struct setting_codec codec_file_name = {SETTING_TEXT, parse_file_name, format_text};
 
+/* What DPDK makes of it, it says itself. */
+static int
+parse_device(const struct setting *setting, const char *text, void *field, struct error *error)
+{
+	for (const char *c = text; *c != '\0'; c++) {
+		if (*c <= ' ' || *c > '~')
+			return error_set(
+				error,
+				-EINVAL,
+				"%s=%.64s: a device's name and arguments have no blanks",
+				setting->name,
+				text
+			);
+	}
+	return store_text(setting, text, field, error);
+}
+
+const struct setting_codec codec_device = {SETTING_TEXT, parse_device, format_text};
+
 static int
 parse_port_name(const struct setting *setting, const char *text, void *field, struct error *error)
 {

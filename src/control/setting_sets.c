@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Settings that are sets: VLANs, addresses of a port, CPUs of the workers. */
+/* Settings that are sets: VLANs, addresses and offloads of a port, CPUs of the workers. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "control/setting_codecs.h"
 #include "control/text.h"
+#include "virtlane/frame.h"
 
 /* ---- VLANs ---- */
 
@@ -226,6 +227,82 @@ static char *format_macs(const struct setting *, const void *field)
 }
 
 const struct setting_codec codec_macs = {SETTING_OTHER, parse_macs, format_macs};
+
+/* ---- offloads ---- */
+
+static bool add_offload(const char *name, uint32_t *offloads)
+{
+	for (unsigned i = 0; i < PORT_OFFLOAD_COUNT; i++) {
+		if (strcmp(port_offload_names[i], name) != 0 || (*offloads >> i) & 1)
+			continue;
+		*offloads |= UINT32_C(1) << i;
+		return true;
+	}
+	return false;
+}
+
+static int
+parse_offloads(const struct setting *setting, const char *text, void *field, struct error *error)
+{
+	uint32_t offloads = strcmp(text, "all") == 0 ? VL_OFFLOADS_ALL : 0;
+	bool good = true;
+	char *words, *rest, *word;
+
+	if (offloads == 0 && strcmp(text, "none") != 0) {
+		rest = words = text_format("%s", text);
+		while (good && (word = strsep(&rest, ",")) != NULL)
+			good = add_offload(word + strspn(word, " "), &offloads);
+		free(words);
+	}
+	if (!good)
+		return error_set(
+			error,
+			-EINVAL,
+			"%s=%.64s: give some of csum,tso4,tso6,ecn,ufo,uso, each once, or all, or "
+			"none",
+			setting->name,
+			text
+		);
+	/* VIRTIO 1.3, 5.1.3.1 */
+	if (offloads != 0 && !(offloads & VL_OFFLOAD_CSUM))
+		return error_set(
+			error,
+			-EINVAL,
+			"%s=%.64s: a large frame has a partial checksum; add csum",
+			setting->name,
+			text
+		);
+	if ((offloads & VL_OFFLOAD_ECN) && !(offloads & (VL_OFFLOAD_TSO4 | VL_OFFLOAD_TSO6)))
+		return error_set(
+			error,
+			-EINVAL,
+			"%s=%.64s: ecn is about large TCP frames; add tso4 or tso6",
+			setting->name,
+			text
+		);
+	memcpy(field, &offloads, sizeof(offloads));
+	return 0;
+}
+
+static char *format_offloads(const struct setting *, const void *field)
+{
+	char text[64] = "";
+	uint32_t offloads;
+
+	memcpy(&offloads, field, sizeof(offloads));
+	if (offloads == 0 || offloads == VL_OFFLOADS_ALL)
+		return text_format(offloads == 0 ? "none" : "all");
+	for (unsigned i = 0; i < PORT_OFFLOAD_COUNT; i++) {
+		if (!((offloads >> i) & 1))
+			continue;
+		if (text[0] != '\0')
+			strcat(text, ",");
+		strcat(text, port_offload_names[i]);
+	}
+	return text_format("%s", text);
+}
+
+const struct setting_codec codec_offloads = {SETTING_OTHER, parse_offloads, format_offloads};
 
 /* ---- CPUs of the workers ---- */
 

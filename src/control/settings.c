@@ -11,7 +11,8 @@
 #include "control/setting_codecs.h"
 #include "control/text.h"
 
-static const char *const kind_names[] = {[PORT_VHOST] = "vhost", [PORT_TAP] = "tap", NULL};
+static const char *const kind_names[] = {
+	[PORT_VHOST] = "vhost", [PORT_TAP] = "tap", [PORT_ETHDEV] = "ethdev", NULL};
 static const char *const poll_names[] = {"adaptive", "always", NULL};
 
 #define PORT_FIELD(field)                                \
@@ -20,19 +21,20 @@ static const char *const poll_names[] = {"adaptive", "always", NULL};
 #define SWITCH_FIELD(field)                                \
 	.offset = offsetof(struct switch_settings, field), \
 	.size = sizeof(((struct switch_settings *)NULL)->field)
-#define BOTH_KINDS .vhost = true, .tap = true
+#define KIND(kind) (1 << PORT_##kind)
+#define ALL_KINDS .kinds = KIND(VHOST) | KIND(TAP) | KIND(ETHDEV)
 
 const struct setting port_setting_table[] = {
 	{
 		.name = "kind",
 		.codec = &codec_choice,
-		.argument = "vhost|tap",
+		.argument = "vhost|tap|ethdev",
 		.choices = kind_names,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(kind),
 		.help = "What is on the other side: a vhost-user front end (a virtual machine or "
-			"an "
-			"application), or a network interface of the kernel. Always needed.",
+			"an application), a network interface of the kernel, or a NIC (anything "
+			"that DPDK has a driver for). Always needed.",
 	},
 	{
 		.name = "listen",
@@ -40,7 +42,7 @@ const struct setting port_setting_table[] = {
 		.argument = "PATH",
 		.preset = "none",
 		.can_be_none = true,
-		.vhost = true,
+		.kinds = KIND(VHOST),
 		PORT_FIELD(listen),
 		.help = "The port makes this Unix socket and waits there for its peer.",
 	},
@@ -50,7 +52,7 @@ const struct setting port_setting_table[] = {
 		.argument = "PATH",
 		.preset = "none",
 		.can_be_none = true,
-		.vhost = true,
+		.kinds = KIND(VHOST),
 		PORT_FIELD(connect),
 		.help = "The peer makes this Unix socket; the port connects to it, and again when "
 			"the peer comes back. Exactly one of listen and connect is needed.",
@@ -62,9 +64,9 @@ const struct setting port_setting_table[] = {
 		.preset = "1",
 		.min = 1,
 		.max = PORT_QUEUES_MAX,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(queues),
-		.help = "Most queue pairs the peer may use.",
+		.help = "Most queue pairs the peer may use; of a device: those that it gets.",
 	},
 	{
 		.name = "mtu",
@@ -74,9 +76,10 @@ const struct setting port_setting_table[] = {
 		.min = PORT_MTU_MIN,
 		.max = PORT_MTU_MAX,
 		.can_be_none = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(mtu),
-		.help = "MTU offered to the driver (VIRTIO_NET_F_MTU), or set on the interface.",
+		.help = "MTU offered to the driver (VIRTIO_NET_F_MTU), or set on the interface or "
+			"device.",
 	},
 	{
 		.name = "max-frame",
@@ -86,10 +89,38 @@ const struct setting port_setting_table[] = {
 		.min = 60,
 		.max = PORT_FRAME_MAX,
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy.max_frame),
 		.help = "Largest frame, without FCS; of a segmentation frame it limits each "
 			"segment.",
+	},
+	{
+		.name = "answer-too-large",
+		.codec = &codec_bool,
+		.argument = "yes|no",
+		.preset = "no",
+		.live = true,
+		ALL_KINDS,
+		PORT_FIELD(policy.answer_too_large),
+		.help = "Tell the sender of an IP packet that is too large for this port's "
+			"max-frame "
+			"(IPv4 with DF, and IPv6), as a router would: ICMP fragmentation needed, "
+			"ICMPv6 packet too big; at most 100 a second to each port, and not over a "
+			"cross-connect.",
+	},
+	{
+		.name = "offloads",
+		.codec = &codec_offloads,
+		.argument = "all|NAME[,...]",
+		.preset = "all",
+		.can_be_none = true,
+		.live = true,
+		ALL_KINDS,
+		PORT_FIELD(policy.offloads),
+		.help = "What may be left to the receiver of a frame, of csum (checksums), tso4, "
+			"tso6, ecn, ufo and uso (segmentation): offered to the driver or the "
+			"kernel, and used towards it. What a receiver does not take the switch "
+			"does.",
 	},
 	{
 		.name = "mac",
@@ -98,7 +129,7 @@ const struct setting port_setting_table[] = {
 		.preset = "none",
 		.can_be_none = true,
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy),
 		.help = "The port's own addresses; the first is offered to the driver.",
 	},
@@ -108,7 +139,7 @@ const struct setting port_setting_table[] = {
 		.argument = "yes|no",
 		.preset = "no",
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy.mac_lock),
 		.help = "Only frames from the addresses of mac may enter.",
 	},
@@ -121,7 +152,7 @@ const struct setting port_setting_table[] = {
 		.max = VLAN_COUNT - 2,
 		.can_be_none = true,
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy),
 		.help = "VLAN of untagged frames: the access VLAN, or with trunk the native one. "
 			"With vlan "
@@ -134,7 +165,7 @@ const struct setting port_setting_table[] = {
 		.preset = "none",
 		.can_be_none = true,
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy),
 		.help = "Tagged VLANs that pass, for example 10,20-30. Without vlan and trunk "
 			"every "
@@ -149,7 +180,7 @@ const struct setting port_setting_table[] = {
 		.max = 65535,
 		.can_be_none = true,
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy.isolate),
 		.help = "Ports of the same group do not talk to each other.",
 	},
@@ -160,7 +191,7 @@ const struct setting port_setting_table[] = {
 		.preset = "none",
 		.can_be_none = true,
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy.cross_connect),
 		.help = "The one port that frames go to and come from, as if by a wire; both name "
 			"each other. Addresses are not looked up, and a receiver without buffers "
@@ -173,7 +204,7 @@ const struct setting port_setting_table[] = {
 		.preset = "0",
 		.max = 1000000000,
 		.live = true,
-		BOTH_KINDS,
+		ALL_KINDS,
 		PORT_FIELD(policy.storm_limit),
 		.help = "Flooded frames (broadcast, multicast, unknown unicast) a second that may "
 			"enter here; 0 is any number.",
@@ -184,7 +215,7 @@ const struct setting port_setting_table[] = {
 		.argument = "user",
 		.preset = "none",
 		.can_be_none = true,
-		.vhost = true,
+		.kinds = KIND(VHOST),
 		PORT_FIELD(owner),
 		.help = "Owner of the listening socket, by name or number.",
 	},
@@ -194,7 +225,7 @@ const struct setting port_setting_table[] = {
 		.argument = "group",
 		.preset = "none",
 		.can_be_none = true,
-		.vhost = true,
+		.kinds = KIND(VHOST),
 		PORT_FIELD(group),
 		.help = "Group of the listening socket, by name or number.",
 	},
@@ -203,7 +234,7 @@ const struct setting port_setting_table[] = {
 		.codec = &codec_mode,
 		.argument = "OCTAL",
 		.preset = "0660",
-		.vhost = true,
+		.kinds = KIND(VHOST),
 		PORT_FIELD(mode),
 		.help = "Permissions of the listening socket.",
 	},
@@ -213,7 +244,7 @@ const struct setting port_setting_table[] = {
 		.argument = "NAME",
 		.preset = "none",
 		.can_be_none = true,
-		.tap = true,
+		.kinds = KIND(TAP),
 		PORT_FIELD(interface),
 		.help = "Name of the interface in the kernel; without it, the port's name.",
 	},
@@ -223,11 +254,24 @@ const struct setting port_setting_table[] = {
 		.argument = "NAME",
 		.preset = "none",
 		.can_be_none = true,
-		.tap = true,
+		.kinds = KIND(TAP) | KIND(ETHDEV),
 		PORT_FIELD(netns),
-		.help = "Network namespace of the interface, a name below /run/netns; without it, "
+		.help = "Network namespace of the interface (of a device: that it is opened in), a "
+			"name below /run/netns; without it, "
 			"the "
 			"daemon's.",
+	},
+	{
+		.name = "device",
+		.codec = &codec_device,
+		.argument = "DEVICE",
+		.preset = "none",
+		.can_be_none = true,
+		.kinds = KIND(ETHDEV),
+		PORT_FIELD(device),
+		.help = "The NIC, in DPDK's words: the address of one that is bound to a driver of "
+			"DPDK's (0000:3b:00.0), or a virtual one with its arguments "
+			"(net_af_packet0,iface=eth0).",
 	},
 	{},
 };
@@ -349,7 +393,7 @@ const char *port_kind_name(enum port_kind kind)
 
 bool setting_applies(const struct setting *setting, enum port_kind kind)
 {
-	return kind == PORT_VHOST ? setting->vhost : setting->tap;
+	return (setting->kinds >> kind) & 1;
 }
 
 static int refuse_unknown(const struct setting *table, const char *name, struct error *error)

@@ -46,7 +46,7 @@ struct setting {
 	size_t size;	    /* bytes of the field */
 	uint32_t min, max;
 	const char *const *choices; /* SETTING_CHOICE: in order of value, ends with NULL */
-	bool vhost, tap;	    /* kinds of port it applies to */
+	uint8_t kinds;		    /* of port that it applies to: bits by enum port_kind */
 	bool live;		    /* may change on a running port */
 	bool can_be_none;	    /* 0 is written "none" */
 };
@@ -67,7 +67,7 @@ const struct setting *setting_find(const struct setting *table, const char *name
 char *setting_format(const struct setting *setting, const void *settings);
 /* Whether two structs say the same in this setting. */
 bool setting_equal(const struct setting *setting, const void *a, const void *b);
-/* "vhost", "tap". */
+/* "vhost", "tap", "ethdev". */
 const char *port_kind_name(enum port_kind kind);
 bool setting_applies(const struct setting *setting, enum port_kind kind);
 

@@ -25,7 +25,9 @@ static int check_kind(
 	const struct setting *setting = port_setting_table;
 
 	if (!settings_given_have(given, "kind"))
-		return error_set(error, -EINVAL, "kind is missing; add kind=vhost or kind=tap");
+		return error_set(
+			error, -EINVAL, "kind is missing; add kind=vhost, kind=tap or kind=ethdev"
+		);
 	for (; setting->name != NULL; setting++) {
 		if (settings_given_have(given, setting->name)
 		    && !setting_applies(setting, settings->kind))
@@ -87,6 +89,34 @@ static int check_tap(const struct port_settings *settings, struct error *error)
 	return 0;
 }
 
+static int check_ethdev(const struct port_settings *settings, struct error *error)
+{
+	if (settings->device[0] == '\0')
+		return error_set(
+			error,
+			-EINVAL,
+			"device is missing; add device=ADDRESS of a NIC, or device=NAME,ARGUMENTS"
+		);
+	return 0;
+}
+
+static int check_of_kind(
+	const struct port_settings *settings,
+	const struct settings_given *given,
+	struct error *error
+)
+{
+	switch (settings->kind) {
+	case PORT_VHOST:
+		return check_vhost(settings, given, error);
+	case PORT_TAP:
+		return check_tap(settings, error);
+	case PORT_ETHDEV:
+		return check_ethdev(settings, error);
+	}
+	return 0;
+}
+
 static int check_policy(const struct port_settings *settings, struct error *error)
 {
 	const struct port_policy *policy = &settings->policy;
@@ -122,8 +152,7 @@ int port_settings_check(
 	if (given != NULL)
 		status = check_kind(settings, given, error);
 	if (status == 0 && given != NULL)
-		status = settings->kind == PORT_VHOST ? check_vhost(settings, given, error)
-						      : check_tap(settings, error);
+		status = check_of_kind(settings, given, error);
 	if (status == 0)
 		status = check_policy(settings, error);
 	return status;
@@ -241,6 +270,12 @@ bool port_settings_clash(
 		return is_same_text(a->listen, b->listen) || is_same_text(a->listen, b->connect)
 		       || is_same_text(a->connect, b->listen)
 		       || is_same_text(a->connect, b->connect);
+	}
+	if (a->kind == PORT_ETHDEV) {
+		size_t size = strcspn(a->device, ",");
+
+		*what = a->device;
+		return size == strcspn(b->device, ",") && memcmp(a->device, b->device, size) == 0;
 	}
 	*what = tap_interface(a);
 	return strcmp(tap_interface(a), tap_interface(b)) == 0 && strcmp(a->netns, b->netns) == 0;

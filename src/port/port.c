@@ -99,6 +99,8 @@ int port_create(
 	switch (settings->kind) {
 	case PORT_VHOST:
 		return port_vhost_create(settings, id, hooks, out, error);
+	case PORT_ETHDEV:
+		return port_ethdev_create(settings, id, hooks, out, error);
 	case PORT_TAP:
 		return port_tap_create(settings, id, hooks, out, error);
 	}

@@ -78,6 +78,9 @@ struct port_ops {
 
 	/* ---- control ---- */
 
+	/* The offloads of settings.policy have changed. 0, or -errno and an explanation: all is as
+	 * it was. */
+	int (*set_offloads)(struct port *port, uint32_t offloads, struct error *error);
 	/* Once a second. */
 	void (*tick)(struct port *port);
 	/* The peer has taken away memory that it shared (see base/sigbus.h); NULL: none can. */
@@ -86,6 +89,14 @@ struct port_ops {
 	 * port keeps itself are added to `out`. */
 	void (*status)(const struct port *port, struct port_status *out);
 	void (*destroy)(struct port *port);
+};
+
+/* What a wire remembers of a queue whose frames wait: of the first one, if it is a large frame that
+ * is being cut, the segments that went already, and what tells it from others. */
+struct port_wire {
+	bool stuck; /* there have been no buffers for it for long */
+	uint32_t sent, size;
+	uint64_t sum;
 };
 
 /* Limits flooding: frames in the present second. */
@@ -99,6 +110,7 @@ struct port {
 	const struct port_hooks *hooks;
 	struct port_settings settings;	/* except policy: see below */
 	unsigned id;			/* index in the switch's table */
+	bool knows_sums;		/* VL_NET_DATA_VALID of frames from it is true */
 	bool poll_costs;		/* borrow is a system call: not to be made in every round */
 	int watch_fds[PORT_QUEUES_MAX]; /* readable when a queue has frames; -1: none */
 	uint64_t sampled_cycles[PORT_QUEUES_MAX]; /* busy_cycles, a second ago */
@@ -109,8 +121,10 @@ struct port {
 	_Atomic(struct port *) partner;	      /* cross-connected to; NULL: none, or not complete */
 	_Atomic uint64_t announce;	      /* MAC (low 48 bits) to announce; 0: none */
 	struct port_storm storm;
+	struct port_storm answers; /* that were sent to the port for frames that were too large */
 	/* Where a worker that polls the queue has it in its set: a hint, the worker's own. */
 	_Atomic uint32_t poll_places[PORT_QUEUES_MAX];
+	struct port_wire wires[PORT_QUEUES_MAX]; /* of who borrows */
 	/* Spent on frames of each queue, of the time stamp counter; the worker counts. */
 	_Atomic uint64_t busy_cycles[PORT_QUEUES_MAX];
 	rte_spinlock_t tx_locks[PORT_QUEUES_MAX];
@@ -139,6 +153,13 @@ void port_fini(struct port *port);
 void port_watch(struct port *port, unsigned queue, int fd);
 
 int port_vhost_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+);
+int port_ethdev_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,

@@ -18,12 +18,18 @@ enum {
 	PORT_FRAME_MAX = 65550, /* bytes: the largest IP packet with Ethernet header */
 	PORT_MTU_MIN = 68,	/* VIRTIO 1.3, 5.1.4.1 and RFC 791 */
 	PORT_MTU_MAX = 65535,
+	PORT_DEVICE_SIZE = 512,
+	PORT_OFFLOAD_COUNT = 6, /* of VL_OFFLOAD_*, from the lowest bit on */
 	VLAN_COUNT = 4096,
 };
+
+/* Names of VL_OFFLOAD_*, by bit: "csum", "tso4", ... */
+extern const char *const port_offload_names[PORT_OFFLOAD_COUNT];
 
 enum port_kind {
 	PORT_VHOST,
 	PORT_TAP,
+	PORT_ETHDEV,
 };
 
 struct port_mac {
@@ -35,6 +41,7 @@ struct port_mac {
  * copy of it, so it is immutable once published.
  */
 struct port_policy {
+	uint32_t offloads;  /* VL_OFFLOAD_* that may be used; what else is needed we do ourselves */
 	uint32_t max_frame; /* bytes, without FCS; for a segmentation frame: of each segment */
 	bool mac_lock;	    /* only `macs` may be source addresses */
 	uint8_t mac_count;
@@ -43,6 +50,7 @@ struct port_policy {
 	bool trunk;			     /* tagged frames pass, if their bit is set below */
 	uint16_t isolate;		     /* ports of one group do not talk; 0: no group */
 	char cross_connect[PORT_NAME_SIZE]; /* the one port it exchanges frames with; empty: none */
+	bool answer_too_large;		    /* tell senders of frames beyond max_frame (ICMP) */
 	uint32_t storm_limit;		    /* flooded frames a second that may enter; 0: any */
 	uint64_t trunk_vlans[VLAN_COUNT / 64];
 };
@@ -66,6 +74,10 @@ struct port_settings {
 	/* PORT_TAP */
 	char interface[IFNAMSIZ]; /* empty: the port's name */
 	char netns[NAME_MAX];	  /* name below /run/netns; empty: the daemon's own */
+
+	/* PORT_ETHDEV, and netns */
+	char device[PORT_DEVICE_SIZE]; /* PCI address or virtual device, with arguments, as DPDK has
+					  it */
 };
 
 /* The settings a port has when nothing is said: one queue pair, every VLAN, no limit. */

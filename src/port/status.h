@@ -46,23 +46,33 @@ struct port_queue_status {
 	uint16_t index; /* virtqueue index (vhost) or queue number (tap) */
 	bool started, enabled;
 	uint32_t size;	       /* descriptors; 0 for a tap */
-	const char *layout;    /* "split", "packed" or "tap" */
+	const char *layout;    /* "split", "packed", "tap" or "device" */
 	uint16_t avail, used;  /* next index the switch will look at / write to */
 	uint64_t kicks, calls; /* notifications received / sent */
 	int worker;	       /* that takes frames from it; -1: none */
 };
 
+/* What a NIC says of itself, since it was started. */
+struct port_device_status {
+	char driver[32];
+	uint32_t speed_mbps; /* 0: unknown */
+	uint16_t mtu;
+	uint64_t rx_missed, rx_errors, rx_no_buffer, tx_errors; /* frames */
+};
+
 struct port_status {
 	enum port_state state;
-	char reason[ERROR_SIZE];     /* empty when there is nothing to say */
-	char last_message[64];	     /* vhost: name of the last message */
-	char last_error[ERROR_SIZE]; /* kept until the peer reconnects well */
-	uint64_t features[2];	     /* negotiated virtio feature bits 0..127 */
-	uint64_t protocol_features;  /* negotiated vhost-user protocol feature bits */
+	char reason[ERROR_SIZE];		/* empty when there is nothing to say */
+	char last_message[64];			/* vhost: name of the last message */
+	char last_error[ERROR_SIZE];		/* kept until the peer reconnects well */
+	uint64_t features[2];			/* negotiated virtio feature bits 0..127 */
+	uint64_t protocol_features;		/* negotiated vhost-user protocol feature bits */
+	uint32_t offloads_taken, offloads_sent; /* VL_OFFLOAD_* that the peer takes, and may use */
 	unsigned memory_regions;
 	uint64_t memory_size; /* bytes */
 	char peer[64];	      /* "pid 123 uid 0", empty if nobody */
 	bool cross_connected; /* the port that its cross-connect names exists and names it */
+	struct port_device_status device; /* of an ethdev port */
 	struct port_counters counters;
 	unsigned queue_count;
 	struct port_queue_status queues[2 * PORT_QUEUES_MAX + 1];

@@ -4,7 +4,8 @@
  *
  * Frames carry the virtio-net header in both directions (IFF_VNET_HDR), so partial checksums and
  * large frames that ask for segmentation pass as they are. The kernel cuts what it has to, and so
- * does the switch for receivers that take no large ones.
+ * does the switch for receivers that take no large ones. Setting `offloads` says what the kernel
+ * may leave to us (TUNSETOFFLOAD), and which large frames we leave to it.
  *
  * A frame to the kernel is one writev() from where the frame lies. Frames from the kernel are read
  * into slots of the queue.
@@ -24,6 +25,7 @@
 
 #include "base/log.h"
 #include "base/netns.h"
+#include "net/frame.h"
 #include "port/port.h"
 
 /* Newer than the headers of Debian 12. */
@@ -38,9 +40,6 @@ enum {
 	SLOT_SIZE = 66 * 1024,
 	SLOTS_SIZE = SLOT_SIZE * VL_BURST_MAX,
 	WRITE_SPANS_MAX = 1024, /* IOV_MAX of Linux */
-	/* What the kernel may leave to us: what a driver would negotiate as GUEST_CSUM ... */
-	TAP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
-	TAP_OFFLOADS_USO = TUN_F_USO4 | TUN_F_USO6, /* since Linux 6.2 */
 };
 
 struct tap_queue {
@@ -54,9 +53,10 @@ struct tap_queue {
 struct port_tap {
 	struct port port;
 	char interface[IFNAMSIZ];
-	uint64_t netns_id; /* of the namespace, when the interface was made */
-	bool has_uso;	   /* the kernel knows VL_GSO_UDP_L4 */
-	atomic_bool gone;  /* the kernel has taken the interface away */
+	uint64_t netns_id;	   /* of the namespace, when the interface was made */
+	bool has_uso;		   /* the kernel knows VL_GSO_UDP_L4 (since Linux 6.2) */
+	_Atomic uint32_t offloads; /* VL_OFFLOAD_* that it is used with */
+	atomic_bool gone;	   /* the kernel has taken the interface away */
 	struct tap_queue queues[];
 };
 
@@ -173,9 +173,10 @@ static void tap_flush(struct port *, unsigned)
 /* The kernel cuts what it has to. */
 static bool tap_accepts(const struct port *port, const struct vl_net_header *header)
 {
-	const struct port_tap *tap = (const struct port_tap *)port;
+	uint32_t offloads =
+		atomic_load_explicit(&tap_of((struct port *)port)->offloads, memory_order_relaxed);
 
-	return header->gso_type != VL_GSO_UDP_L4 || tap->has_uso;
+	return (frame_needs(header) & ~offloads) == 0;
 }
 
 static unsigned tap_tx_queues(const struct port *port)
@@ -248,6 +249,49 @@ static int configure_interface(struct port_tap *tap, struct error *error)
 	return result;
 }
 
+/* In the kernel's words. What it sends is never UFO. */
+static unsigned long tun_flags(uint32_t offloads)
+{
+	static const struct {
+		uint32_t offload;
+		unsigned long flags;
+	} map[] = {
+		{VL_OFFLOAD_CSUM, TUN_F_CSUM},
+		{VL_OFFLOAD_TSO4, TUN_F_TSO4},
+		{VL_OFFLOAD_TSO6, TUN_F_TSO6},
+		{VL_OFFLOAD_ECN, TUN_F_TSO_ECN},
+		{VL_OFFLOAD_USO, TUN_F_USO4 | TUN_F_USO6},
+	};
+	unsigned long flags = 0;
+
+	for (unsigned i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
+		if (offloads & map[i].offload)
+			flags |= map[i].flags;
+	}
+	return flags;
+}
+
+/* All queues of an interface have the same. */
+static int tap_set_offloads(struct port *port, uint32_t offloads, struct error *error)
+{
+	struct port_tap *tap = tap_of(port);
+	int fd = atomic_load_explicit(&tap->queues[0].fd, memory_order_relaxed);
+
+	/* A newer kernel is not asked for what an older one has not. */
+	if (!tap->has_uso)
+		offloads &= ~VL_OFFLOAD_USO;
+	if (fd >= 0 && ioctl(fd, TUNSETOFFLOAD, tun_flags(offloads)) < 0)
+		return error_set(
+			error,
+			-errno,
+			"cannot set offloads of %s: %s",
+			tap->interface,
+			strerror(errno)
+		);
+	atomic_store_explicit(&tap->offloads, offloads, memory_order_relaxed);
+	return 0;
+}
+
 static int open_queue(struct port_tap *tap, unsigned queue, struct error *error)
 {
 	struct ifreq ifr = {0};
@@ -274,16 +318,16 @@ static int open_queue(struct port_tap *tap, unsigned queue, struct error *error)
 			tap->interface,
 			strerror(errno)
 		);
-	tap->has_uso = ioctl(fd, TUNSETOFFLOAD, TAP_OFFLOADS | TAP_OFFLOADS_USO) == 0;
-	if (ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0
-	    || (!tap->has_uso && ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS) < 0))
+	if (ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0)
 		return error_set(
 			error,
 			-errno,
-			"cannot set offloads of %s: %s",
+			"cannot set the header size of %s: %s",
 			tap->interface,
 			strerror(errno)
 		);
+	/* The kernel does not say what it knows, but what it refuses. */
+	tap->has_uso = ioctl(fd, TUNSETOFFLOAD, tun_flags(VL_OFFLOADS_ALL)) == 0;
 	return 0;
 }
 
@@ -308,7 +352,9 @@ static int open_interface(void *context, struct error *error)
 		if (result < 0)
 			return result;
 	}
-	return configure_interface(tap, error);
+	int result = tap_set_offloads(&tap->port, tap->port.settings.policy.offloads, error);
+
+	return result < 0 ? result : configure_interface(tap, error);
 }
 
 /* Close the queues, so that what is left of the interface and its namespace can go. */
@@ -366,6 +412,9 @@ static void tap_status(const struct port *port, struct port_status *out)
 			"it again",
 			tap->interface
 		);
+	out->offloads_taken = out->offloads_sent =
+		atomic_load_explicit(&tap_of((struct port *)port)->offloads, memory_order_relaxed);
+	out->offloads_sent &= ~VL_OFFLOAD_UFO;
 	out->queue_count = port->settings.queues;
 	for (unsigned i = 0; i < port->settings.queues; i++)
 		out->queues[i] = (struct port_queue_status){
@@ -399,6 +448,7 @@ static const struct port_ops tap_ops = {
 	.tx_queues = tap_tx_queues,
 	.sleep = tap_sleep,
 	.woken = tap_woken,
+	.set_offloads = tap_set_offloads,
 	.tick = tap_tick,
 	.status = tap_status,
 	.destroy = tap_destroy,
@@ -439,6 +489,7 @@ int port_tap_create(
 		return error_set(error, -ENOMEM, "out of memory");
 	}
 	tap->port.poll_costs = true;
+	tap->port.knows_sums = true;
 	for (unsigned i = 0; i < settings->queues; i++)
 		atomic_init(&tap->queues[i].fd, -1);
 	int result;

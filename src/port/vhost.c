@@ -343,6 +343,12 @@ static void vhost_tick(struct port *port)
 	}
 }
 
+static int vhost_set_offloads(struct port *port, uint32_t offloads, struct error *)
+{
+	vl_device_set_offloads(vhost_of(port)->device, offloads);
+	return 0;
+}
+
 static void vhost_memory_lost(struct port *port)
 {
 	struct port_vhost *vhost = vhost_of(port);
@@ -424,6 +430,8 @@ static void vhost_status(const struct port *port, struct port_status *out)
 	memcpy(out->peer, vhost->peer, sizeof(out->peer));
 	memcpy(out->features, device.features.word, sizeof(out->features));
 	out->protocol_features = device.protocol_features;
+	out->offloads_taken = device.offloads_taken;
+	out->offloads_sent = device.offloads_sent;
 	out->memory_regions = device.memory_regions;
 	out->memory_size = device.memory_size;
 	out->queue_count = device.queue_count;
@@ -490,6 +498,7 @@ static const struct port_ops vhost_ops = {
 	.tx_queues = vhost_tx_queues,
 	.sleep = vhost_sleep,
 	.woken = vhost_woken,
+	.set_offloads = vhost_set_offloads,
 	.tick = vhost_tick,
 	.memory_lost = vhost_memory_lost,
 	.status = vhost_status,
@@ -532,6 +541,7 @@ static int open_device(struct port_vhost *vhost)
 		.memory_mapped = on_memory_mapped,
 		.memory_unmapping = on_memory_unmapping,
 		.memory_max = memory_max(),
+		.offloads_withheld = ~settings->policy.offloads,
 		.context = vhost,
 	};
 

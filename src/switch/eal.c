@@ -12,7 +12,7 @@
 #include "switch/state.h"
 
 enum {
-	HEAP_MEGABYTES = 256, /* address space, which becomes memory as it is used */
+	HEAP_MEGABYTES = 1024, /* address space, which becomes memory as it is used */
 };
 
 int eal_start(struct error *error)
@@ -33,7 +33,12 @@ int eal_start(struct error *error)
 		"--no-huge",
 		"--no-shconf",
 		"--no-telemetry",
-		"--no-pci",
+		/* NICs are probed when ports name them: of those on the bus now only one that is
+		 * none of them. */
+		"--allow=0000:00:00.0",
+		/* Memory without huge pages has no other addresses to give to a device (an IOMMU
+		 * translates); by itself EAL would look at the bus, and cut pools up by page. */
+		"--iova-mode=va",
 		"--log-level=error",
 		"--lcores",
 		lcores,

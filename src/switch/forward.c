@@ -18,12 +18,14 @@
 
 #include "net/checksum.h"
 #include "net/frame.h"
+#include "net/too_large.h"
 #include "switch/state.h"
 
 enum {
 	RETRIES = 3, /* for a receiver without buffers; each gives it about a microsecond */
 	RETRY_PAUSES = 32,
 	SEVERAL_BUFFERS = 1514, /* bytes, beyond which a frame may need more than one buffer */
+	ANSWERS_MAX = 100,	/* a second */
 	SEGMENTS_MAX = 1024,	/* of a frame: more would be work without end for little */
 	SEGMENTED_MAX = PORT_FRAME_MAX + 4 * VLAN_TAG_SIZE, /* bytes of a frame with GSO */
 };
@@ -108,19 +110,26 @@ static bool fits(const struct vl_frame *frame, uint32_t max_frame)
 {
 	if (frame->header.gso_type == VL_GSO_NONE)
 		return frame->size <= max_frame;
+	/* A fragment has UDP's header, which hdr_len counts, among its gso_size bytes. */
+	uint32_t counted = frame->header.gso_type == VL_GSO_UDP ? UDP_HEADER_SIZE : 0;
 	return frame->size <= SEGMENTED_MAX
-	       && (uint32_t)frame->header.hdr_len + frame->header.gso_size <= max_frame;
+	       && (uint32_t)frame->header.hdr_len + frame->header.gso_size <= max_frame + counted;
 }
 
 /* DELIVERED if the frame may enter as far as it alone is asked, or why not. */
-static int check_frame(const struct port_policy *policy, struct vl_frame *frame)
+static int
+check_frame(const struct port *source, const struct port_policy *policy, struct vl_frame *frame)
 {
+	/* Whether a sum is right is a kernel's or a NIC's to say, not a tenant's. */
+	uint8_t valid = source->knows_sums ? frame->header.flags & VL_NET_DATA_VALID : 0;
 	uint32_t need;
 
 	if (frame->size < ETHER_HEADER_SIZE)
 		return DROP_RUNT;
 	if (!frame_check_header(frame, &need))
 		return DROP_BAD_HEADER;
+	if (!(frame->header.flags & VL_NET_NEEDS_CSUM))
+		frame->header.flags = valid;
 	if (!fits(frame, policy->max_frame))
 		return DROP_OVERSIZE;
 	if (frame->header.gso_type != VL_GSO_NONE
@@ -169,14 +178,15 @@ joins(const struct run *run, const struct vl_frame *first, const struct vl_frame
 
 /* Drop what may not enter from `source`, and divide the rest into runs. */
 static void
-admit(struct worker *worker, unsigned source, const struct port_policy *policy, unsigned n)
+admit(struct worker *worker, const struct port *source, const struct port_policy *policy, unsigned n
+)
 {
 	struct run *run = NULL; /* that the frame before belongs to */
 
 	worker->run_count = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct vl_frame *frame = &worker->frames[i];
-		int verdict = check_frame(policy, frame);
+		int verdict = check_frame(source, policy, frame);
 
 		if (verdict == DELIVERED && run != NULL
 		    && joins(run, &worker->frames[run->first], frame)) {
@@ -187,7 +197,7 @@ admit(struct worker *worker, unsigned source, const struct port_policy *policy, 
 		if (verdict == DELIVERED)
 			verdict = begin_run(policy, frame, run);
 		if (verdict != DELIVERED) {
-			drop(worker, source, (enum drop_reason)verdict, 1);
+			drop(worker, source->id, (enum drop_reason)verdict, 1);
 			run = NULL;
 			continue;
 		}
@@ -197,7 +207,8 @@ admit(struct worker *worker, unsigned source, const struct port_policy *policy, 
 	}
 }
 
-static bool storm_allows(struct port_storm *storm, uint32_t limit, uint32_t now)
+/* `weight`: frames that one counts as. */
+static bool storm_allows(struct port_storm *storm, uint32_t limit, uint32_t weight, uint32_t now)
 {
 	uint64_t seen = atomic_load_explicit(&storm->second_and_count, memory_order_relaxed);
 	uint64_t next;
@@ -210,7 +221,7 @@ static bool storm_allows(struct port_storm *storm, uint32_t limit, uint32_t now)
 
 		if (same && (uint32_t)seen >= limit)
 			return false;
-		next = same ? seen + 1 : (uint64_t)now << 32 | 1;
+		next = same ? seen + weight : (uint64_t)now << 32 | weight;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&storm->second_and_count, &seen, next, memory_order_relaxed, memory_order_relaxed
 	));
@@ -385,6 +396,7 @@ static void deliver_cut(
 {
 	struct segment_batch *batch = &worker->segments;
 	struct vl_frame *segments[SEGMENT_BATCH];
+	_Atomic uint64_t *arrived = &worker->counters[port->id].tx_frames;
 	struct segmenter segmenter;
 	uint64_t count_all = 0;
 	int verdict = begin_cut(policy_of(port), &segmenter, frame);
@@ -396,8 +408,12 @@ static void deliver_cut(
 	while (segmenter_next(&segmenter, batch)) {
 		for (unsigned i = 0; i < batch->count; i++)
 			segments[i] = &batch->frames[i];
+		uint64_t before = atomic_load_explicit(arrived, memory_order_relaxed);
 		deliver_whole(worker, port, segments, batch->count, retries);
 		count_all += batch->count;
+		/* A receiver that takes nothing need not be offered the rest. */
+		if (atomic_load_explicit(arrived, memory_order_relaxed) == before)
+			break;
 	}
 	count(&worker->counters[worker->source].rx_replicated, count_all - 1);
 	count(&worker->counters[port->id].tx_cut, 1);
@@ -418,6 +434,10 @@ deliver(struct worker *worker,
 {
 	unsigned begun = 0; /* frames dealt with */
 
+	if (port->ops->tx_queues(port) == 0) {
+		count(&worker->counters[port->id].drops[DROP_PORT_DOWN], n);
+		return;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		if (!is_to_be_cut(port, frames[i]))
 			continue;
@@ -501,7 +521,11 @@ flood(struct worker *worker,
 	bool tagged = run->tagged;
 	unsigned copies = 0;
 
-	if (!storm_allows(&source->storm, source_policy->storm_limit, worker->now)) {
+	/* A large frame is many for those that it is cut for. */
+	uint32_t weight = frame->header.gso_type == VL_GSO_NONE
+				  ? 1
+				  : 1 + frame->size / frame->header.gso_size;
+	if (!storm_allows(&source->storm, source_policy->storm_limit, weight, worker->now)) {
 		drop(worker, source->id, DROP_STORM, 1);
 		return;
 	}
@@ -579,8 +603,32 @@ static struct way find_way(
 	return way;
 }
 
+/* Tell who sent a frame that it is too large for a port of this policy, for which it was made to
+ * look as it does. */
+static void answer_too_large(
+	struct worker *worker,
+	struct port *source,
+	const struct port_policy *policy,
+	struct vl_frame *frame,
+	const struct run *run,
+	bool tagged
+)
+{
+	uint32_t mtu = policy->max_frame - ETHER_HEADER_SIZE - (tagged ? VLAN_TAG_SIZE : 0);
+	uint8_t bytes[TOO_LARGE_ANSWER_MAX];
+	struct vl_frame answer, *answers[] = {&answer};
+
+	if (!policy->answer_too_large || !retag(policy_of(source), frame, run, &tagged)
+	    || !frame_answer_too_large(frame, mtu, bytes, &answer)
+	    || !storm_allows(&source->answers, ANSWERS_MAX, 1, worker->now))
+		return;
+	count(&worker->counters[source->id].rx_replicated, 1);
+	deliver(worker, source, answers, 1, 0);
+}
+
 /* Put the frames of a run into their destination's group, or drop them. */
-static void group_run(struct worker *worker, const struct way *way, const struct run *run)
+static void
+group_run(struct worker *worker, struct port *source, const struct way *way, const struct run *run)
 {
 	if (way->group == NULL) {
 		drop(worker, way->blamed, way->reason, run->count);
@@ -591,10 +639,13 @@ static void group_run(struct worker *worker, const struct way *way, const struct
 		bool tagged = run->tagged;
 		int verdict = make_leave(way->policy, frame, run, &tagged);
 
-		if (verdict == DELIVERED)
+		if (verdict == DELIVERED) {
 			way->group->frames[way->group->count++] = frame;
-		else
-			drop(worker, way->group->port->id, (enum drop_reason)verdict, 1);
+			continue;
+		}
+		drop(worker, way->group->port->id, (enum drop_reason)verdict, 1);
+		if (verdict == DROP_TOO_LARGE)
+			answer_too_large(worker, source, way->policy, frame, run, tagged);
 	}
 }
 
@@ -630,7 +681,7 @@ static unsigned deliver_whole_to_partner(
 }
 
 /* Whether this is the frame whose first segments went before. */
-static bool is_being_cut(const struct wire *wire, const struct vl_frame *frame)
+static bool is_being_cut(const struct port_wire *wire, const struct vl_frame *frame)
 {
 	return wire->sent > 0 && wire->size == frame->size
 	       && wire->sum == bytes_sum(frame->head, frame->head_size);
@@ -643,16 +694,16 @@ static bool cut_to_partner(
 	struct port *port,
 	unsigned queue,
 	const struct vl_frame *frame,
-	struct wire *wire
+	struct port_wire *wire
 )
 {
 	struct segment_batch *batch = &worker->segments;
 	struct vl_frame *segments[SEGMENT_BATCH];
 	struct segmenter segmenter;
-	uint32_t skip = is_being_cut(wire, frame) ? wire->sent : 0, made = 0, sent = skip;
+	uint32_t skip = wire->sent, made = 0, sent = skip;
 	int verdict = begin_cut(policy_of(port), &segmenter, frame);
 
-	*wire = (struct wire){0};
+	wire->sent = 0;
 	if (verdict != DELIVERED) {
 		drop(worker, port->id, (enum drop_reason)verdict, 1);
 		return true;
@@ -689,7 +740,7 @@ static unsigned deliver_to_partner(
 	unsigned queue,
 	struct vl_frame *const *frames,
 	unsigned n,
-	struct wire *wire
+	struct port_wire *wire
 )
 {
 	unsigned done = 0;
@@ -697,7 +748,9 @@ static unsigned deliver_to_partner(
 	while (done < n) {
 		unsigned whole = 0, sent;
 
-		while (done + whole < n && !is_to_be_cut(port, frames[done + whole]))
+		/* What was begun is finished, even if it is taken whole by now. */
+		while (done + whole < n && wire->sent == 0
+		       && !is_to_be_cut(port, frames[done + whole]))
 			whole++;
 		if (whole > 0) {
 			sent = deliver_whole_to_partner(worker, port, queue, frames + done, whole);
@@ -726,9 +779,14 @@ struct wired {
 };
 
 /* As begin_run(), but addresses that a bridge must not forward concern the two ends alone. */
-static int admit_wired(const struct port_policy *policy, struct vl_frame *frame, struct run *run)
+static int admit_wired(
+	const struct port *source,
+	const struct port_policy *policy,
+	struct vl_frame *frame,
+	struct run *run
+)
 {
-	int verdict = check_frame(policy, frame);
+	int verdict = check_frame(source, policy, frame);
 
 	if (verdict == DELIVERED)
 		verdict = begin_run(policy, frame, run);
@@ -751,7 +809,7 @@ static void judge_wired(
 
 		wired->of[i].size = frame->size;
 		wired->of[i].port = source->id;
-		int verdict = admit_wired(source_policy, frame, &run);
+		int verdict = admit_wired(source, source_policy, frame, &run);
 		if (verdict == DELIVERED && port == NULL) {
 			verdict = DROP_NO_DESTINATION;
 		} else if (verdict == DELIVERED) {
@@ -776,7 +834,7 @@ static unsigned forward_wired(
 	const struct port_policy *policy,
 	unsigned queue,
 	unsigned n,
-	struct wire *wire
+	struct port_wire *wire
 )
 {
 	struct port *port = atomic_load_explicit(&source->partner, memory_order_acquire);
@@ -786,6 +844,10 @@ static unsigned forward_wired(
 	struct wired wired;
 
 	judge_wired(worker, source, policy, port, n, &wired);
+	/* What was being cut may be gone, or not wanted any more. */
+	if (queues == 0 || wired.fit == 0 || wired.places[0] != 0
+	    || !is_being_cut(wire, wired.frames[0]))
+		wire->sent = 0;
 	/* Queue by queue, so that each keeps its order. */
 	if (queues > 0 && wired.fit > 0)
 		sent = deliver_to_partner(
@@ -822,7 +884,7 @@ static unsigned forward_bridged(
 	for (unsigned i = 0; i < n; i++)
 		bytes += worker->frames[i].size;
 	count_received(worker, source, n, bytes);
-	admit(worker, source->id, policy, n);
+	admit(worker, source, policy, n);
 	look_up(worker, source->id);
 	for (unsigned r = 0; r < worker->run_count; r++) {
 		const struct run *run = &worker->runs[r];
@@ -830,7 +892,7 @@ static unsigned forward_bridged(
 		if (run->destination != PORT_NONE) {
 			if (run->destination != way.destination || run->vlan != way.vlan)
 				way = find_way(worker, source, policy, run);
-			group_run(worker, &way, run);
+			group_run(worker, source, &way, run);
 			continue;
 		}
 		deliver_groups(worker);
@@ -843,7 +905,11 @@ static unsigned forward_bridged(
 }
 
 unsigned forward_burst(
-	struct worker *worker, struct port *source, unsigned queue, unsigned n, struct wire *wire
+	struct worker *worker,
+	struct port *source,
+	unsigned queue,
+	unsigned n,
+	struct port_wire *wire
 )
 {
 	const struct port_policy *policy = policy_of(source);

@@ -676,10 +676,18 @@ int switch_port_set_policy(
 	if (copy == NULL)
 		return error_set(error, -ENOMEM, "out of memory");
 	*copy = *policy;
-	(void)mac_table_flush(sw->macs, port->id, -1, true);
-	int result = fix_addresses(sw, port, policy, error);
+	int result = 0;
+	if (policy->offloads != port->settings.policy.offloads)
+		result = port->ops->set_offloads(port, policy->offloads, error);
 	if (result < 0) {
 		free(copy);
+		return result;
+	}
+	(void)mac_table_flush(sw->macs, port->id, -1, true);
+	result = fix_addresses(sw, port, policy, error);
+	if (result < 0) {
+		free(copy);
+		(void)port->ops->set_offloads(port, port->settings.policy.offloads, NULL);
 		(void)mac_table_flush(sw->macs, port->id, -1, true);
 		(void)fix_addresses(sw, port, &port->settings.policy, NULL);
 		return result;

@@ -247,7 +247,7 @@ static void forward_announcement(struct worker *worker, struct port *port)
 	memcpy(head + 32, &mac, 6); /* target */
 	/* A wire may have no buffers for it now; a newer one goes first then. */
 	uint64_t none = 0;
-	struct wire wire = {0};
+	struct port_wire wire = {0};
 	if (forward_burst(worker, port, 0, 1, &wire) == 0)
 		atomic_compare_exchange_strong_explicit(
 			&port->announce, &none, mac, memory_order_relaxed, memory_order_relaxed
@@ -271,11 +271,12 @@ static unsigned poll_queue(struct worker *worker, struct poll_entry *entry, uint
 			entry->rest = REST_ROUNDS;
 		return 0;
 	}
-	entry->wire.stuck =
-		entry->blocked && now - entry->stuck_since > cycles_of(STUCK_MICROSECONDS);
-	unsigned done = forward_burst(worker, port, entry->queue, (unsigned)n, &entry->wire);
+	struct port_wire *wire = &port->wires[entry->queue];
+	uint32_t sent = wire->sent;
+	wire->stuck = entry->blocked && now - entry->stuck_since > cycles_of(STUCK_MICROSECONDS);
+	unsigned done = forward_burst(worker, port, entry->queue, (unsigned)n, wire);
 	port->ops->give_back(port, entry->queue, done, (unsigned)n - done);
-	if (done > 0 || !entry->blocked)
+	if (done > 0 || !entry->blocked || wire->sent != sent)
 		entry->stuck_since = now;
 	entry->blocked = done == 0;
 	if (entry->blocked)

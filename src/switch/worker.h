@@ -41,15 +41,7 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 }
 
 /* The queues a worker serves. Control replaces the set whole, or shrinks it while the worker has
- * none, and says so by `adopted`; what follows that is the worker's.
- *
- * A wire remembers of a queue what it needs for frames that wait. */
-struct wire {
-	bool stuck; /* there have been no buffers for its first frame for long */
-	/* Segments of its first frame that went already, and what tells that frame. */
-	uint32_t sent, size;
-	uint64_t sum;
-};
+ * none, and says so by `adopted`; what follows that is the worker's. */
 struct poll_entry {
 	struct port *port;
 	uint16_t queue;
@@ -59,7 +51,6 @@ struct poll_entry {
 	uint16_t rest;	      /* rounds to leave it alone */
 	uint64_t idle_since;  /* time stamp counter, of the last frame or notification */
 	uint64_t stuck_since; /* the same, of the last frame that left; while blocked */
-	struct wire wire;     /* for a cross-connected port */
 };
 struct poll_set {
 	unsigned count;
@@ -148,5 +139,9 @@ void worker_watch(struct worker *worker, unsigned port, unsigned queue, int old_
  * stuck, and the first frame may be one that needs more buffers than there will ever be, that is
  * dropped. */
 unsigned forward_burst(
-	struct worker *worker, struct port *source, unsigned queue, unsigned n, struct wire *wire
+	struct worker *worker,
+	struct port *source,
+	unsigned queue,
+	unsigned n,
+	struct port_wire *wire
 );

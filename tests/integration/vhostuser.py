@@ -59,6 +59,11 @@ VERSION = 1
 NEED_REPLY = 8
 NO_FD = 0x100
 
+F_CSUM = 1 << 0
+F_GUEST_CSUM = 1 << 1
+F_HOST_TSO4 = 1 << 11
+F_HOST_TSO6 = 1 << 12
+F_HOST_UFO = 1 << 14
 F_MRG_RXBUF = 1 << 15
 F_INDIRECT = 1 << 28
 F_EVENT_IDX = 1 << 29
@@ -73,6 +78,9 @@ P_CONFIG = 1 << 9
 P_MEM_SLOTS = 1 << 15
 P_STATUS = 1 << 16
 
+NEEDS_CSUM, DATA_VALID = 1, 2
+GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4 = 1, 3, 4, 5
+
 D_NEXT, D_WRITE, D_INDIRECT = 1, 2, 4
 D_AVAIL, D_USED = 1 << 7, 1 << 15
 
@@ -82,6 +90,11 @@ HEADER = 12  # virtio-net header with VERSION_1
 GUEST_BASE = 0x1_0000_0000
 USER_BASE = 0x7F00_0000_0000
 MEMORY_SIZE = 1 << 20
+
+
+def net_header(flags=0, gso_type=0, hdr_len=0, gso_size=0, csum_start=0, csum_offset=0):
+    """A virtio-net header with VERSION_1."""
+    return struct.pack("=BBHHHHH", flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, 0)
 
 
 class Region:
@@ -346,9 +359,9 @@ class Driver:
         at = guest - self.region.guest
         return bytes(self.region.bytes[at : at + size])
 
-    def send_frame(self, frame, pieces=None, slot=0):
+    def send_frame(self, frame, pieces=None, slot=0, header=bytes(HEADER)):
         """Sends header and frame, cut into descriptors of the given sizes (the rest in one)."""
-        data = bytes(HEADER) + frame
+        data = header + frame
         start = self.buffer(0)
         self.write(start, data)
         sizes = list(pieces or [])

@@ -255,12 +255,16 @@ static void values_have_one_canonical_form(void **)
 	expect_canonical("owner", "0", "root");
 	expect_canonical("group", "root", "root");
 	expect_canonical("listen", "/run/a b.sock", "/run/a b.sock");
+	expect_canonical("offloads", "tso4, csum,ecn", "csum,tso4,ecn");
+	expect_canonical("offloads", "csum,tso4,tso6,ecn,ufo,uso", "all");
+	expect_canonical("offloads", "none", "none");
+	expect_canonical("device", "net_pcap0,rx_pcap=/a.pcap", "net_pcap0,rx_pcap=/a.pcap");
 }
 
 static void bad_values_are_refused_and_change_nothing(void **)
 {
 	static const char *const bad[][2] = {
-		{"kind", "ethdev"},
+		{"kind", "vdpa"},
 		{"queues", "0"},
 		{"queues", "129"},
 		{"queues", "-1"},
@@ -295,6 +299,14 @@ static void bad_values_are_refused_and_change_nothing(void **)
 		{"interface", "an-interface-name"},
 		{"interface", "a/b"},
 		{"interface", "tap%d"},
+		{"offloads", "tso4"},
+		{"offloads", "csum,ecn"},
+		{"offloads", "csum,csum"},
+		{"offloads", "csum,"},
+		{"offloads", "CSUM"},
+		{"offloads", "all,csum"},
+		{"device", "net_pcap0, rx_iface=eth0"},
+		{"device", "net_pcap0;a"},
 		{"netns", "../web"},
 		{"netns", ".."},
 	};
@@ -455,6 +467,8 @@ static void errors_name_their_line(void **)
 	expect_error("[port a]\nkind = tap\nmac-lock = yes\n", 1, "mac-lock=yes needs");
 	expect_error("[port a]\nkind = tap\nmtu = 9000\nmax-frame = 1518\n", 1, "max-frame");
 	expect_error("[port a-name-of-sixteen]\nkind = tap\n", 1, "interface=NAME");
+	expect_error("[port a]\nkind = ethdev\n", 1, "device is missing");
+	expect_error("[port a]\nkind = tap\ndevice = net_null0\n", 1, "does not apply");
 }
 
 static void empty_section_is_noticed(void **)

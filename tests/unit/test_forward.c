@@ -87,7 +87,7 @@ static const struct port_ops noter_ops = {
 	.tx_queues = one_queue,
 };
 
-static struct wire no_wire;
+static struct port_wire no_wire;
 
 /* Different enough that every way out of forwarding is taken. */
 static void policy_of_port(unsigned id, struct port_policy *policy)
@@ -386,7 +386,7 @@ static unsigned send_over_stuck_wire(const uint32_t *sizes, unsigned count, bool
 		frame->head_size = VL_HEAD_MAX;
 		station(0, 1, frame->head + 6);
 	}
-	struct wire wire = {.stuck = stuck};
+	struct port_wire wire = {.stuck = stuck};
 	return forward_burst(worker, from, 0, count, &wire);
 }
 
@@ -559,7 +559,7 @@ static void a_wire_cuts_as_far_as_there_are_buffers(void **)
 		world_open();
 		open_small_receiver(true);
 		make_large(&large);
-		struct wire wire = {0};
+		struct port_wire wire = {0};
 		while (done < LARGE_COUNT) {
 			small.buffers = buffers;
 			lend_large(&large, done);

@@ -1,0 +1,845 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An ethdev port: a NIC, or anything else that a driver of DPDK makes look like one.
+ *
+ * Frames are borrowed as mbufs, which are freed when they are given back. A frame to the device is
+ * copied into mbufs of the port's own pool (once, as into a virtqueue) and sent at once. What the
+ * device can compute (checksums, segmentation) it is asked to; a checksum that it cannot is
+ * computed here, and a large frame that it cannot cut has been cut before (`accepts`).
+ *
+ * The device belongs to the port: it is probed when the port is created and removed with it. It may
+ * go before (hot unplug); the port is in error then, and has to be deleted.
+ */
+#include <errno.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/netns.h"
+#include "net/checksum.h"
+#include "net/frame.h"
+#include "port/port.h"
+
+enum {
+	DESCRIPTORS = 1024, /* of a queue, if the device lets us choose */
+	POOL_CACHE = 256,
+	SPANS_A_FRAME = 40, /* 64 KiB in pieces of 2 KiB, and some */
+	PREFETCH_AHEAD = 4,
+	L3_SIZE_MAX = 511, /* what rte_mbuf.l3_len holds */
+};
+
+/* What is used of a device that has it. */
+#define RX_OFFLOADS (RTE_ETH_RX_OFFLOAD_CHECKSUM | RTE_ETH_RX_OFFLOAD_SCATTER)
+#define TX_OFFLOADS                                                    \
+	(RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM \
+	 | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM \
+	 | RTE_ETH_TX_OFFLOAD_TCP_TSO)
+
+struct ethdev_queue {
+	/* one borrower's */
+	struct rte_mbuf *borrowed[VL_BURST_MAX]; /* not given back yet: from `first` on */
+	unsigned first, count;
+	uint32_t spans_used;
+	struct iovec spans[VL_BURST_MAX * SPANS_A_FRAME];
+};
+
+struct port_ethdev {
+	struct port port;
+	uint16_t device;
+	bool probed, started, watched;
+	int netns_fd;	   /* of the namespace that the device was opened in; -1: closed */
+	uint64_t netns_id; /* at that time */
+	uint16_t tx_queue_count;
+	uint64_t tx_offloads; /* RTE_ETH_TX_OFFLOAD_* that it is configured with */
+	uint32_t capable;     /* VL_OFFLOAD_* that these amount to */
+	struct rte_mempool *pool;
+	char driver[32];
+
+	_Atomic uint32_t offloads; /* VL_OFFLOAD_* that are used of these */
+	atomic_bool link_up;
+	atomic_bool removed; /* by its bus, or with its namespace */
+	struct ethdev_queue queues[];
+};
+
+static struct port_ethdev *ethdev_of(const struct port *port)
+{
+	return (struct port_ethdev *)port;
+}
+
+/* ---- from the device ---- */
+
+/* The pieces of an mbuf behind its first `skip` bytes, which lie in its first segment. */
+static void mbuf_to_spans(
+	const struct rte_mbuf *mbuf, uint32_t skip, struct iovec *spans, struct vl_frame *frame
+)
+{
+	uint16_t n = 0;
+
+	frame->tail = spans;
+	for (; mbuf != NULL && n < SPANS_A_FRAME; mbuf = mbuf->next, skip = 0) {
+		if (mbuf->data_len > skip)
+			spans[n++] = (struct iovec){
+				rte_pktmbuf_mtod_offset(mbuf, uint8_t *, skip),
+				mbuf->data_len - skip,
+			};
+	}
+	frame->tail_count = n;
+}
+
+static void mbuf_to_frame(struct rte_mbuf *mbuf, struct iovec *spans, struct vl_frame *frame)
+{
+	const uint64_t good = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	uint16_t head = mbuf->data_len < VL_HEAD_MAX ? mbuf->data_len : VL_HEAD_MAX;
+
+	frame->header = (struct vl_net_header){0};
+	if ((mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == good)
+		frame->header.flags = VL_NET_DATA_VALID;
+	frame->size = mbuf->pkt_len;
+	frame->head = frame->bytes;
+	frame->head_size = head;
+	memcpy(frame->head, rte_pktmbuf_mtod(mbuf, uint8_t *), head);
+	mbuf_to_spans(mbuf, head, spans, frame);
+}
+
+static int ethdev_borrow(struct port *port, unsigned index, struct vl_frame *frames, unsigned max)
+{
+	struct port_ethdev *ethdev = ethdev_of(port);
+	struct ethdev_queue *queue = &ethdev->queues[index];
+	unsigned n;
+
+	if (atomic_load_explicit(&ethdev->removed, memory_order_relaxed))
+		return 0;
+	if (max > VL_BURST_MAX)
+		max = VL_BURST_MAX;
+	if (queue->count == 0) {
+		queue->first = 0;
+		queue->count = rte_eth_rx_burst(
+			ethdev->device, (uint16_t)index, queue->borrowed, (uint16_t)max
+		);
+	}
+	n = queue->count < max ? queue->count : max;
+	for (unsigned i = 0; i < n && i < PREFETCH_AHEAD; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(queue->borrowed[queue->first + i], void *));
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = queue->first + i;
+
+		if (i + PREFETCH_AHEAD < n)
+			rte_prefetch0(rte_pktmbuf_mtod(queue->borrowed[at + PREFETCH_AHEAD], void *)
+			);
+		mbuf_to_frame(queue->borrowed[at], &queue->spans[i * SPANS_A_FRAME], &frames[i]);
+	}
+	return (int)n;
+}
+
+static void ethdev_give_back(struct port *port, unsigned index, unsigned done, unsigned put_off)
+{
+	struct ethdev_queue *queue = &ethdev_of(port)->queues[index];
+
+	(void)put_off; /* they stay where they are */
+	rte_pktmbuf_free_bulk(&queue->borrowed[queue->first], done);
+	queue->first += done;
+	queue->count -= done;
+}
+
+/* ---- to the device ---- */
+
+/* Add bytes to a chain of mbufs, which grows as needed. False: there are no more, or the device
+ * takes no chains. */
+static bool
+append(struct port_ethdev *ethdev,
+       struct rte_mbuf *first,
+       struct rte_mbuf **last,
+       const uint8_t *bytes,
+       uint32_t size)
+{
+	while (size > 0) {
+		uint32_t room = rte_pktmbuf_tailroom(*last);
+		uint16_t piece = (uint16_t)(room < size ? room : size);
+
+		memcpy(rte_pktmbuf_mtod_offset(*last, uint8_t *, (*last)->data_len), bytes, piece);
+		(*last)->data_len = (uint16_t)((*last)->data_len + piece);
+		first->pkt_len += piece;
+		bytes += piece;
+		size -= piece;
+		if (size == 0)
+			break;
+		struct rte_mbuf *next = ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS
+						? rte_pktmbuf_alloc(ethdev->pool)
+						: NULL;
+		if (next == NULL)
+			return false;
+		(*last)->next = next;
+		*last = next;
+		first->nb_segs++;
+	}
+	return true;
+}
+
+/* Fill in a checksum that the device does not compute. */
+static void fill_checksum(struct rte_mbuf *mbuf, const struct vl_net_header *header)
+{
+	uint32_t skip = header->csum_start, at = skip + header->csum_offset, offset = 0;
+	uint64_t sum = 0;
+	uint8_t *place[2] = {NULL, NULL};
+
+	for (struct rte_mbuf *m = mbuf; m != NULL; offset += m->data_len, m = m->next) {
+		uint32_t first = skip > offset ? skip - offset : 0;
+
+		for (uint32_t i = 0; i < 2; i++) {
+			if (at + i - offset < m->data_len)
+				place[i] = rte_pktmbuf_mtod_offset(m, uint8_t *, at + i - offset);
+		}
+		if (first >= m->data_len)
+			continue;
+		uint64_t piece = bytes_sum(
+			rte_pktmbuf_mtod_offset(m, uint8_t *, first), m->data_len - first
+		);
+		sum += (offset + first - skip) % 2 ? sum_odd(piece) : piece;
+	}
+	uint16_t result = sum_finish(sum);
+	for (unsigned i = 0; i < 2; i++) {
+		if (place[i] != NULL)
+			*place[i] = ((const uint8_t *)&result)[i];
+	}
+}
+
+/* Ask for a checksum, and for segmentation. False: not of this device. What is looked at are
+ * headers that were copied already. */
+static bool ask_device(
+	const struct port_ethdev *ethdev, struct rte_mbuf *mbuf, const struct vl_net_header *header
+)
+{
+	uint8_t *bytes = rte_pktmbuf_mtod(mbuf, uint8_t *);
+	struct frame_layers layers;
+
+	if (!(atomic_load_explicit(&((struct port_ethdev *)ethdev)->offloads, memory_order_relaxed)
+	      & VL_OFFLOAD_CSUM)
+	    || !frame_find_layers(bytes, mbuf->data_len, &layers) || layers.routed
+	    || layers.l4 != header->csum_start || layers.l4 + TCP_HEADER_SIZE > mbuf->data_len
+	    || layers.l4 - layers.ip > L3_SIZE_MAX)
+		return false;
+	bool tcp = layers.protocol == PROTOCOL_TCP && header->csum_offset == TCP_SUM_OFFSET;
+	bool udp = layers.protocol == PROTOCOL_UDP && header->csum_offset == UDP_SUM_OFFSET;
+	if (!tcp && !udp)
+		return false;
+	mbuf->l2_len = layers.ip;
+	mbuf->l3_len = (uint64_t)(layers.l4 - layers.ip);
+	mbuf->ol_flags |= layers.ip6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
+	mbuf->ol_flags |= tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM;
+	if (header->gso_type == VL_GSO_NONE)
+		return true;
+	uint32_t l4_size = (bytes[layers.l4 + 12] >> 4) * 4u;
+	if (!tcp || l4_size < TCP_HEADER_SIZE || layers.l4 + l4_size > mbuf->data_len)
+		return false;
+	mbuf->l4_len = l4_size;
+	mbuf->tso_segsz = header->gso_size;
+	mbuf->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+	if (!layers.ip6)
+		mbuf->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	/* A device that cuts wants the sum of the pseudo header without the length. */
+	void *ip = bytes + layers.ip;
+	uint16_t sum = layers.ip6 ? rte_ipv6_phdr_cksum(ip, mbuf->ol_flags)
+				  : rte_ipv4_phdr_cksum(ip, mbuf->ol_flags);
+	memcpy(bytes + layers.l4 + TCP_SUM_OFFSET, &sum, sizeof(sum));
+	return true;
+}
+
+/* A frame in mbufs of our own. NULL: there are none now, or (*verdict) it cannot be. */
+static struct rte_mbuf *
+copy_frame(struct port_ethdev *ethdev, const struct vl_frame *frame, int *verdict)
+{
+	struct rte_mbuf *mbuf = rte_pktmbuf_alloc(ethdev->pool), *last = mbuf;
+	bool whole = mbuf != NULL && append(ethdev, mbuf, &last, frame->head, frame->head_size);
+
+	*verdict = DELIVERED;
+	for (uint32_t i = 0; whole && i < frame->tail_count; i++)
+		whole =
+			append(ethdev,
+			       mbuf,
+			       &last,
+			       frame->tail[i].iov_base,
+			       (uint32_t)frame->tail[i].iov_len);
+	if (whole && (frame->header.flags & VL_NET_NEEDS_CSUM)
+	    && !ask_device(ethdev, mbuf, &frame->header)) {
+		/* `accepts` has seen to it that a large one can be cut, but for what it could not
+		 * know. */
+		if (frame->header.gso_type != VL_GSO_NONE)
+			*verdict = DROP_OFFLOAD;
+		else
+			fill_checksum(mbuf, &frame->header);
+	}
+	if (mbuf != NULL && !whole && !(ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
+		*verdict = DROP_TOO_LARGE;
+	if (whole && *verdict == DELIVERED)
+		return mbuf;
+	rte_pktmbuf_free(mbuf);
+	return NULL;
+}
+
+/* Send what was built; how many the device took. One that it refuses for good is dropped. */
+static unsigned send_all(
+	struct port_ethdev *ethdev,
+	uint16_t queue,
+	struct rte_mbuf **mbufs,
+	uint16_t *places,
+	unsigned count,
+	int *results
+)
+{
+	unsigned sent = 0;
+
+	while (sent < count) {
+		uint16_t left = (uint16_t)(count - sent);
+		uint16_t fit = rte_eth_tx_prepare(ethdev->device, queue, mbufs + sent, left);
+		uint16_t took = rte_eth_tx_burst(ethdev->device, queue, mbufs + sent, fit);
+
+		sent += took;
+		if (took < fit)
+			break;
+		if (fit < left) {
+			results[places[sent]] = DROP_DEVICE;
+			rte_pktmbuf_free(mbufs[sent++]);
+		}
+	}
+	if (sent < count)
+		rte_pktmbuf_free_bulk(mbufs + sent, count - sent);
+	return sent;
+}
+
+static unsigned ethdev_copy_in(
+	struct port *port,
+	unsigned index,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	int *results,
+	struct vl_copier *copier
+)
+{
+	struct port_ethdev *ethdev = ethdev_of(port);
+	struct rte_mbuf *mbufs[VL_BURST_MAX];
+	uint16_t places[VL_BURST_MAX];
+	unsigned built = 0, done = 0;
+
+	if (atomic_load_explicit(&ethdev->removed, memory_order_relaxed)) {
+		for (unsigned i = 0; i < count; i++)
+			results[i] = DROP_PORT_DOWN;
+		return count;
+	}
+	(void)copier; /* a device fetches what was copied at once */
+	if (count > VL_BURST_MAX)
+		count = VL_BURST_MAX;
+	for (; done < count; done++) {
+		mbufs[built] = copy_frame(ethdev, frames[done], &results[done]);
+		if (mbufs[built] == NULL && results[done] == DELIVERED)
+			break; /* no mbuf now */
+		if (mbufs[built] != NULL)
+			places[built++] = (uint16_t)done;
+	}
+	unsigned sent = send_all(ethdev, (uint16_t)index, mbufs, places, built, results);
+	return sent < built ? places[sent] : done;
+}
+
+static void ethdev_flush(struct port *port, unsigned index)
+{
+	(void)port;
+	(void)index; /* everything was sent at once */
+}
+
+static bool ethdev_accepts(const struct port *port, const struct vl_net_header *header)
+{
+	uint32_t offloads = atomic_load_explicit(&ethdev_of(port)->offloads, memory_order_relaxed);
+
+	/* Whether it knows of CWR cannot be asked, so large frames with it are cut. */
+	return (frame_needs(header) & ~offloads) == 0;
+}
+
+static unsigned ethdev_tx_queues(const struct port *port)
+{
+	struct port_ethdev *ethdev = ethdev_of(port);
+
+	return atomic_load_explicit(&ethdev->link_up, memory_order_relaxed)
+			       && !atomic_load_explicit(&ethdev->removed, memory_order_relaxed)
+		       ? ethdev->tx_queue_count
+		       : 0;
+}
+
+/* Few drivers can interrupt without a kernel's help that is not always there. */
+static enum port_sleep ethdev_sleep(struct port *port, unsigned index)
+{
+	return ethdev_of(port)->queues[index].count > 0 ? PORT_AWAKE : PORT_SILENT;
+}
+
+static void ethdev_woken(struct port *port, unsigned index)
+{
+	(void)port;
+	(void)index;
+}
+
+/* ---- control ---- */
+
+static void read_link(struct port_ethdev *ethdev)
+{
+	struct rte_eth_link link = {0};
+	bool up = rte_eth_link_get_nowait(ethdev->device, &link) == 0
+		  && link.link_status == RTE_ETH_LINK_UP;
+
+	if (up != atomic_load_explicit(&ethdev->link_up, memory_order_relaxed))
+		log_info(
+			LOG_PORT, "%s: link is %s", ethdev->port.settings.name, up ? "up" : "down"
+		);
+	atomic_store_explicit(&ethdev->link_up, up, memory_order_relaxed);
+}
+
+/* Called by a thread of DPDK's. */
+static int on_removed(uint16_t device, enum rte_eth_event_type type, void *context, void *result)
+{
+	struct port_ethdev *ethdev = context;
+
+	(void)device;
+	(void)type;
+	(void)result;
+	atomic_store_explicit(&ethdev->removed, true, memory_order_relaxed);
+	return 0;
+}
+
+static void close_device(struct port_ethdev *ethdev);
+
+/* Our descriptors keep a namespace alive whose name is gone: its interfaces shall go with it. */
+static void ethdev_tick(struct port *port)
+{
+	struct port_ethdev *ethdev = ethdev_of(port);
+	bool removed = atomic_load_explicit(&ethdev->removed, memory_order_relaxed);
+
+	if (ethdev->netns_fd < 0)
+		return;
+	if (!removed && netns_id(port->settings.netns) == ethdev->netns_id) {
+		read_link(ethdev);
+		return;
+	}
+	log_warning(LOG_PORT, "%s: the device is gone", port->settings.name);
+	atomic_store_explicit(&ethdev->removed, true, memory_order_relaxed);
+	port->hooks->synchronize(port->hooks->context);
+	close_device(ethdev);
+}
+
+static int ethdev_set_offloads(struct port *port, uint32_t offloads, struct error *error)
+{
+	struct port_ethdev *ethdev = ethdev_of(port);
+	uint32_t missing = offloads & ~ethdev->capable;
+
+	for (unsigned i = 0; offloads != VL_OFFLOADS_ALL && i < PORT_OFFLOAD_COUNT; i++) {
+		if ((missing >> i) & 1)
+			return error_set(
+				error,
+				-ENOTSUP,
+				"offloads: device %.64s has no %s; leave it out, or use all for "
+				"what it has",
+				port->settings.device,
+				port_offload_names[i]
+			);
+	}
+	atomic_store_explicit(&ethdev->offloads, offloads & ethdev->capable, memory_order_relaxed);
+	return 0;
+}
+
+static void read_statistics(const struct port_ethdev *ethdev, struct port_device_status *out)
+{
+	struct rte_eth_link link = {0};
+	struct rte_eth_stats stats;
+
+	(void)snprintf(out->driver, sizeof(out->driver), "%s", ethdev->driver);
+	if (rte_eth_link_get_nowait(ethdev->device, &link) == 0
+	    && link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN)
+		out->speed_mbps = link.link_speed;
+	(void)rte_eth_dev_get_mtu(ethdev->device, &out->mtu);
+	if (rte_eth_stats_get(ethdev->device, &stats) != 0)
+		return;
+	out->rx_missed = stats.imissed;
+	out->rx_errors = stats.ierrors;
+	out->rx_no_buffer = stats.rx_nombuf;
+	out->tx_errors = stats.oerrors;
+}
+
+static void ethdev_status(const struct port *port, struct port_status *out)
+{
+	struct port_ethdev *ethdev = ethdev_of(port);
+	bool up = atomic_load_explicit(&ethdev->link_up, memory_order_relaxed);
+
+	out->state = up ? PORT_UP : PORT_WAITING;
+	if (atomic_load_explicit(&ethdev->removed, memory_order_relaxed)) {
+		out->state = PORT_ERROR;
+		(void)snprintf(
+			out->reason,
+			sizeof(out->reason),
+			"device %.200s is gone, maybe with its network namespace; delete the port, "
+			"and add it again when it is back",
+			port->settings.device
+		);
+	} else if (!up) {
+		(void)snprintf(out->reason, sizeof(out->reason), "the link is down");
+	}
+	if (ethdev->netns_fd >= 0)
+		read_statistics(ethdev, &out->device);
+	out->offloads_taken = atomic_load_explicit(&ethdev->offloads, memory_order_relaxed);
+	out->queue_count = port->settings.queues;
+	for (unsigned i = 0; i < port->settings.queues; i++)
+		out->queues[i] = (struct port_queue_status){
+			.index = (uint16_t)i,
+			.started = true,
+			.enabled = true,
+			.layout = "device",
+			.worker = -1,
+		};
+}
+
+/* ---- life ---- */
+
+/* "net_af_packet0,iface=eth0": the name of the device is what stands before the comma. */
+static void device_name(const struct port_settings *settings, char name[RTE_ETH_NAME_MAX_LEN])
+{
+	size_t size = strcspn(settings->device, ",");
+
+	if (size >= RTE_ETH_NAME_MAX_LEN)
+		size = RTE_ETH_NAME_MAX_LEN - 1;
+	memcpy(name, settings->device, size);
+	name[size] = '\0';
+}
+
+static int probe(struct port_ethdev *ethdev, struct error *error)
+{
+	const struct port_settings *settings = &ethdev->port.settings;
+	char name[RTE_ETH_NAME_MAX_LEN];
+
+	device_name(settings, name);
+	if (rte_eth_dev_get_port_by_name(name, &ethdev->device) == 0)
+		return error_set(
+			error, -EEXIST, "device %s is in use; each port needs its own", name
+		);
+	int result = rte_dev_probe(settings->device);
+	if (result == 0)
+		result = rte_eth_dev_get_port_by_name(name, &ethdev->device);
+	if (result < 0)
+		return error_set(
+			error,
+			result,
+			"cannot open device %.200s: %s; give the address of a NIC that is bound "
+			"to a driver of DPDK's, or a virtual one such as "
+			"net_af_packet0,iface=eth0",
+			settings->device,
+			rte_strerror(-result)
+		);
+	ethdev->probed = true;
+	return 0;
+}
+
+/* Which of VL_OFFLOAD_* a device has. */
+static uint32_t capabilities(const struct port_ethdev *ethdev, const char *driver)
+{
+	const uint64_t sums = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+	uint32_t capable = 0;
+
+	if ((ethdev->tx_offloads & sums) != sums)
+		return 0;
+	capable |= VL_OFFLOAD_CSUM;
+	if (ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO)
+		capable |= VL_OFFLOAD_TSO4;
+	/* It cuts by rte_gso, which knows IPv4 only. */
+	if ((capable & VL_OFFLOAD_TSO4) && strcmp(driver, "net_tap") != 0)
+		capable |= VL_OFFLOAD_TSO6;
+	/* RTE_ETH_TX_OFFLOAD_UDP_TSO is fragmentation with some drivers and USO with others. */
+	return capable;
+}
+
+/*
+ * As rte_pktmbuf_pool_create(), but with buffers close together: addresses are virtual (eal.c), so
+ * a buffer may lie across two small pages. Otherwise each would take a page, and net_af_xdp, which
+ * takes it for granted that there are no gaps, would send from where nothing is.
+ */
+static struct rte_mempool *create_pool(const char *name, unsigned count, uint16_t room, int socket)
+{
+	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = room};
+	struct rte_mempool *pool = rte_mempool_create_empty(
+		name,
+		count,
+		(unsigned)sizeof(struct rte_mbuf) + room,
+		POOL_CACHE,
+		sizeof(private),
+		socket,
+		RTE_MEMPOOL_F_NO_IOVA_CONTIG
+	);
+
+	if (pool == NULL)
+		return NULL;
+	rte_pktmbuf_pool_init(pool, &private);
+	if (rte_mempool_populate_default(pool) < 0) {
+		rte_mempool_free(pool);
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
+/* Buffers for both directions, each large enough for a frame if the device takes no chains. */
+static int make_pool(
+	struct port_ethdev *ethdev,
+	const struct rte_eth_dev_info *info,
+	uint16_t rx_descriptors,
+	uint16_t tx_descriptors,
+	struct error *error
+)
+{
+	const struct port_settings *settings = &ethdev->port.settings;
+	bool chains = (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER)
+		      && (ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
+	uint32_t mtu = settings->mtu != 0 ? settings->mtu : RTE_ETHER_MTU;
+	uint32_t room = mtu + RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN;
+	unsigned count = settings->queues
+			 * (rx_descriptors + tx_descriptors + 2u * VL_BURST_MAX + POOL_CACHE);
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	if (chains || room < RTE_MBUF_DEFAULT_DATAROOM)
+		room = RTE_MBUF_DEFAULT_DATAROOM;
+	(void)snprintf(name, sizeof(name), "ethdev-%u", ethdev->port.id);
+	ethdev->pool = create_pool(
+		name,
+		count,
+		(uint16_t)(room + RTE_PKTMBUF_HEADROOM),
+		rte_eth_dev_socket_id(ethdev->device)
+	);
+	if (ethdev->pool == NULL)
+		return error_set(
+			error,
+			-ENOMEM,
+			"no memory for %u buffers of the device: %s",
+			count,
+			rte_strerror(rte_errno)
+		);
+	return 0;
+}
+
+static int
+setup_queues(struct port_ethdev *ethdev, uint16_t rx_descriptors, uint16_t tx_descriptors)
+{
+	int socket = rte_eth_dev_socket_id(ethdev->device);
+	int result = 0;
+
+	for (uint16_t i = 0; result == 0 && i < ethdev->port.settings.queues; i++)
+		result = rte_eth_rx_queue_setup(
+			ethdev->device, i, rx_descriptors, (unsigned)socket, NULL, ethdev->pool
+		);
+	for (uint16_t i = 0; result == 0 && i < ethdev->tx_queue_count; i++)
+		result = rte_eth_tx_queue_setup(
+			ethdev->device, i, tx_descriptors, (unsigned)socket, NULL
+		);
+	return result;
+}
+
+static int
+refuse(const struct port_ethdev *ethdev, const char *what, int result, struct error *error)
+{
+	return error_set(
+		error,
+		result,
+		"device %.200s: cannot %s: %s",
+		ethdev->port.settings.device,
+		what,
+		rte_strerror(-result)
+	);
+}
+
+static int configure(struct port_ethdev *ethdev, struct error *error)
+{
+	const struct port_settings *settings = &ethdev->port.settings;
+	uint16_t rx_descriptors = DESCRIPTORS, tx_descriptors = DESCRIPTORS;
+	struct rte_eth_conf conf = {0};
+	struct rte_eth_dev_info info;
+	int result = rte_eth_dev_info_get(ethdev->device, &info);
+
+	if (result < 0)
+		return refuse(ethdev, "ask what it can do", result, error);
+	(void)snprintf(ethdev->driver, sizeof(ethdev->driver), "%s", info.driver_name);
+	if (settings->queues > info.max_rx_queues)
+		return error_set(
+			error,
+			-EINVAL,
+			"queues=%u: device %.200s has %u",
+			settings->queues,
+			settings->device,
+			info.max_rx_queues
+		);
+	ethdev->tx_queue_count =
+		settings->queues < info.max_tx_queues ? settings->queues : info.max_tx_queues;
+	ethdev->tx_offloads = info.tx_offload_capa & TX_OFFLOADS;
+	ethdev->capable = capabilities(ethdev, info.driver_name);
+	conf.rxmode.mtu = settings->mtu != 0 ? settings->mtu : RTE_ETHER_MTU;
+	conf.rxmode.offloads = info.rx_offload_capa & RX_OFFLOADS;
+	conf.txmode.offloads = ethdev->tx_offloads;
+	if (settings->queues > 1 && info.flow_type_rss_offloads != 0) {
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		conf.rx_adv_conf.rss_conf.rss_hf =
+			info.flow_type_rss_offloads
+			& (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP);
+	}
+	result = rte_eth_dev_configure(
+		ethdev->device, settings->queues, ethdev->tx_queue_count, &conf
+	);
+	if (result < 0)
+		return refuse(ethdev, "configure it", result, error);
+	(void)rte_eth_dev_adjust_nb_rx_tx_desc(ethdev->device, &rx_descriptors, &tx_descriptors);
+	result = make_pool(ethdev, &info, rx_descriptors, tx_descriptors, error);
+	if (result < 0)
+		return result;
+	result = setup_queues(ethdev, rx_descriptors, tx_descriptors);
+	return result < 0 ? refuse(ethdev, "set its queues up", result, error) : 0;
+}
+
+/* A switch wants to see every frame. Devices that cannot choose show all as well. */
+static void open_ears(struct port_ethdev *ethdev)
+{
+	int promiscuous = rte_eth_promiscuous_enable(ethdev->device);
+	int all_multicast = rte_eth_allmulticast_enable(ethdev->device);
+
+	if (promiscuous < 0 && promiscuous != -ENOTSUP)
+		log_warning(
+			LOG_PORT,
+			"%s: device %s does not become promiscuous (%s): it may show only frames "
+			"to its own address",
+			ethdev->port.settings.name,
+			ethdev->port.settings.device,
+			rte_strerror(-promiscuous)
+		);
+	(void)all_multicast; /* implied by the former */
+}
+
+static int start(struct port_ethdev *ethdev, struct error *error)
+{
+	const struct port_settings *settings = &ethdev->port.settings;
+	int result = 0;
+
+	if (settings->mtu != 0) {
+		result = rte_eth_dev_set_mtu(ethdev->device, settings->mtu);
+		if (result < 0 && result != -ENOTSUP)
+			return refuse(ethdev, "set its MTU", result, error);
+	}
+	(void
+	)rte_eth_dev_callback_register(ethdev->device, RTE_ETH_EVENT_INTR_RMV, on_removed, ethdev);
+	result = rte_eth_dev_start(ethdev->device);
+	if (result < 0)
+		return refuse(ethdev, "start it", result, error);
+	ethdev->started = true;
+	open_ears(ethdev);
+	read_link(ethdev);
+	return ethdev_set_offloads(&ethdev->port, settings->policy.offloads, error);
+}
+
+/* In the port's network namespace, for devices that stand on an interface of the kernel. */
+static int open_device(void *context, struct error *error)
+{
+	struct port_ethdev *ethdev = context;
+	int result = probe(ethdev, error);
+
+	if (result == 0)
+		result = configure(ethdev, error);
+	return result == 0 ? start(ethdev, error) : result;
+}
+
+/* Back in its namespace: a driver may take something off its interface. */
+static int shut_device(void *context, struct error *error)
+{
+	struct port_ethdev *ethdev = context;
+	struct rte_eth_dev_info info;
+
+	(void)error;
+	if (ethdev->watched)
+		(void)rte_eth_dev_callback_unregister(
+			ethdev->device, RTE_ETH_EVENT_INTR_RMV, on_removed, ethdev
+		);
+	if (ethdev->started)
+		(void)rte_eth_dev_stop(ethdev->device);
+	if (!ethdev->probed)
+		return 0;
+	bool known = rte_eth_dev_info_get(ethdev->device, &info) == 0;
+	(void)rte_eth_dev_close(ethdev->device);
+	if (known)
+		(void)rte_dev_remove(info.device);
+	return 0;
+}
+
+/* When no worker uses it any more. */
+static void close_device(struct port_ethdev *ethdev)
+{
+	struct port *port = &ethdev->port;
+
+	if (ethdev->netns_fd < 0)
+		return;
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		struct ethdev_queue *queue = &ethdev->queues[i];
+
+		rte_pktmbuf_free_bulk(&queue->borrowed[queue->first], queue->count);
+		queue->count = 0;
+	}
+	(void)netns_run_in(ethdev->netns_fd, shut_device, ethdev, NULL);
+	close(ethdev->netns_fd);
+	ethdev->netns_fd = -1;
+}
+
+static void ethdev_destroy(struct port *port)
+{
+	struct port_ethdev *ethdev = ethdev_of(port);
+
+	close_device(ethdev);
+	rte_mempool_free(ethdev->pool);
+	port_fini(port);
+	free(ethdev);
+}
+
+static const struct port_ops ethdev_ops = {
+	.borrow = ethdev_borrow,
+	.give_back = ethdev_give_back,
+	.copy_in = ethdev_copy_in,
+	.flush = ethdev_flush,
+	.accepts = ethdev_accepts,
+	.tx_queues = ethdev_tx_queues,
+	.sleep = ethdev_sleep,
+	.woken = ethdev_woken,
+	.set_offloads = ethdev_set_offloads,
+	.tick = ethdev_tick,
+	.status = ethdev_status,
+	.destroy = ethdev_destroy,
+};
+
+int port_ethdev_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+)
+{
+	struct port_ethdev *ethdev =
+		calloc(1, sizeof(*ethdev) + settings->queues * sizeof(ethdev->queues[0]));
+
+	if (ethdev == NULL || port_init(&ethdev->port, &ethdev_ops, settings, id, hooks) < 0) {
+		free(ethdev);
+		return error_set(error, -ENOMEM, "out of memory");
+	}
+	ethdev->port.knows_sums = true;
+	ethdev->netns_id = netns_id(settings->netns);
+	ethdev->netns_fd = netns_open(settings->netns, error);
+	int result = ethdev->netns_fd;
+	if (result >= 0)
+		result = netns_run_in(ethdev->netns_fd, open_device, ethdev, error);
+	if (result < 0) {
+		ethdev_destroy(&ethdev->port);
+		return result;
+	}
+	*out = &ethdev->port;
+	return 0;
+}
