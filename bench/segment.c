@@ -211,9 +211,9 @@ int main(int count, char **words)
 	    || pin_to_cpu((unsigned)atoi(words[1])) < 0)
 		return 1;
 	direct = rte_pktmbuf_pool_create(
-		"direct", 4096, 0, 0, MBUF_ROOM + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY
+		"direct", 4096, 256, 0, MBUF_ROOM + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY
 	);
-	indirect = rte_pktmbuf_pool_create("indirect", 4096, 0, 0, 0, SOCKET_ID_ANY);
+	indirect = rte_pktmbuf_pool_create("indirect", 4096, 256, 0, 0, SOCKET_ID_ANY);
 	buffers = aligned_alloc(4096, (size_t)BUFFERS * BUFFER_SIZE);
 	if (direct == NULL || indirect == NULL || buffers == NULL || size <= HEADERS
 	    || size > sizeof(bytes) || mss > BUFFER_SIZE - 100)

@@ -119,7 +119,7 @@ static bool is_typed(const struct typed *typed, const char *word)
 /* The kind that was typed, or all. */
 static uint8_t typed_kinds(const struct typed *typed)
 {
-	for (enum port_kind kind = PORT_VHOST; kind <= PORT_ETHDEV; kind++) {
+	for (enum port_kind kind = PORT_VHOST; kind <= PORT_VIRTIO; kind++) {
 		char *word = text_format("kind=%s", port_kind_name(kind));
 		bool said = is_typed(typed, word);
 

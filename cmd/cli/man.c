@@ -49,12 +49,12 @@ static void print_command(const struct cli_command *command)
 /* Nothing for what all have, and for what is none's: the switch's own. */
 static void print_kinds(const struct setting *setting)
 {
-	const uint8_t all = (1 << (PORT_ETHDEV + 1)) - 1;
+	const uint8_t all = (1 << (PORT_VIRTIO + 1)) - 1;
 	const char *between = " Only for kind ";
 
 	if (setting->kinds == all)
 		return;
-	for (enum port_kind kind = PORT_VHOST; kind <= PORT_ETHDEV; kind++) {
+	for (enum port_kind kind = PORT_VHOST; kind <= PORT_VIRTIO; kind++) {
 		if (!setting_applies(setting, kind))
 			continue;
 		(void)printf("%s%s", between, port_kind_name(kind));

@@ -86,8 +86,9 @@ struct vl_driver_config {
 	/* "v2" (SSE), "v3" (AVX2), "v4" (AVX-512) or "portable"; NULL: the best that the processor
 	 * has. The environment's VIRTLANE_ISA comes first. */
 	const char *isa;
-	/* Features that are to be negotiated if offered, besides those that the driver needs; and
-	 * those that must not be. Of what is set in neither, the driver takes IN_ORDER, EVENT_IDX,
+	/* Features that have to be negotiated, besides those that the driver needs (-ENOTSUP if one
+	 * cannot be; see also `liked`), and those that must not be. Of what is set in neither, the
+	 * driver takes IN_ORDER, EVENT_IDX,
 	 * INDIRECT_DESC, MAC, MTU, STATUS, CTRL_VQ and, with several pairs, MQ. Offloads and
 	 * MRG_RXBUF are taken only when wanted. */
 	struct vl_features wanted, withheld;
@@ -101,8 +102,9 @@ struct vl_driver_config {
 	 */
 	bool foreign;
 
-	int timeout_ms; /* for each answer, and for a connection; 0: 5000 */
-	uint16_t mtu;	/* told to the back end (NET_SET_MTU) if it can be; 0: not */
+	int timeout_ms;		  /* for each answer, and for a connection; 0: 5000 */
+	uint16_t mtu;		  /* told to the back end (NET_SET_MTU) if it can be; 0: not */
+	struct vl_features liked; /* features that are taken if they are offered */
 };
 
 /* ---- control ---- */
@@ -124,8 +126,9 @@ void vl_driver_close(struct vl_driver *driver);
 /*
  * What to poll for the control side: the session's socket becomes readable when the back end has
  * something to say or has gone. Then call vl_driver_process(): 0, or -ECONNRESET (it has hung up),
- * -EPROTO (it broke the rules); after an error only vl_driver_close() makes sense. It blocks for
- * nobody.
+ * -EPROTO (it broke the rules); after an error only vl_driver_close() makes sense. It blocks only
+ * when the back end says that the configuration has changed: for the answer that says how, at most
+ * timeout_ms.
  */
 int vl_driver_control_fd(const struct vl_driver *driver);
 int vl_driver_process(struct vl_driver *driver);

@@ -41,10 +41,11 @@ class OpenVswitch:
 
     pmd_cpus: a thread on each of them polls ports. sleep_us: how long such a thread may sleep when
     there is little to do; 0 keeps it awake. memory_mb: at most, in small pages unless huge asks for
-    2 MiB pages; a port takes up to 70 for its buffers, twice that while its queues change.
+    2 MiB pages; a port takes up to 70 for its buffers, twice that while its queues change. tso: pass
+    large frames on (userspace-tso-enable).
     """
 
-    def __init__(self, pmd_cpus=(0,), sleep_us=0, memory_mb=512, huge=False):
+    def __init__(self, pmd_cpus=(0,), sleep_us=0, memory_mb=512, huge=False, tso=False):
         self._scratch = paths.scratch("ovs-")
         self.directory = pathlib.Path(self._scratch.name)
         self.log_file = self.directory / "ovs-vswitchd.log"
@@ -65,6 +66,7 @@ class OpenVswitch:
                     "per-port-memory": "true",
                     "pmd-cpu-mask": f"{mask:#x}",
                     "pmd-maxsleep": str(sleep_us),
+                    "userspace-tso-enable": "true" if tso else "false",
                 }.items()
             ))
             self._start_daemon()
@@ -176,6 +178,19 @@ class OpenVswitch:
                    f"ofport_request={self._number(name)}",
                    *(f"{key}={json.dumps(value)}" for key, value in settings.items()))
         return self._sockets[name]
+
+    def add_veth(self, name, peer, namespace):
+        """A port on one end of a new veth pair; the other one is `peer` in a network namespace."""
+        self._run_ip("link", "add", name, "type", "veth", "peer", "name", peer, "netns",
+                     namespace)
+        self._run_ip("link", "set", name, "up")
+        self.vsctl("add-port", BRIDGE, name)
+
+    def _run_ip(self, *arguments):
+        """ip in the namespace of the daemon."""
+        return subprocess.run(
+            ["nsenter", f"--net=/proc/{self._daemon.pid}/ns/net", "ip", *arguments],
+            check=True, capture_output=True, text=True, timeout=10)
 
     def _number(self, name):
         return list(self._sockets).index(name) + 1

@@ -12,7 +12,11 @@
 #include "control/text.h"
 
 static const char *const kind_names[] = {
-	[PORT_VHOST] = "vhost", [PORT_TAP] = "tap", [PORT_ETHDEV] = "ethdev", NULL};
+	[PORT_VHOST] = "vhost",
+	[PORT_TAP] = "tap",
+	[PORT_ETHDEV] = "ethdev",
+	[PORT_VIRTIO] = "virtio",
+	NULL};
 static const char *const poll_names[] = {"adaptive", "always", NULL};
 
 #define PORT_FIELD(field)                                \
@@ -22,19 +26,20 @@ static const char *const poll_names[] = {"adaptive", "always", NULL};
 	.offset = offsetof(struct switch_settings, field), \
 	.size = sizeof(((struct switch_settings *)NULL)->field)
 #define KIND(kind) (1 << PORT_##kind)
-#define ALL_KINDS .kinds = KIND(VHOST) | KIND(TAP) | KIND(ETHDEV)
+#define ALL_KINDS .kinds = KIND(VHOST) | KIND(TAP) | KIND(ETHDEV) | KIND(VIRTIO)
 
 const struct setting port_setting_table[] = {
 	{
 		.name = "kind",
 		.codec = &codec_choice,
-		.argument = "vhost|tap|ethdev",
+		.argument = "vhost|tap|ethdev|virtio",
 		.choices = kind_names,
 		ALL_KINDS,
 		PORT_FIELD(kind),
 		.help = "What is on the other side: a vhost-user front end (a virtual machine or "
-			"an application), a network interface of the kernel, or a NIC (anything "
-			"that DPDK has a driver for). Always needed.",
+			"an application), a network interface of the kernel, a NIC (anything "
+			"that DPDK has a driver for), or a device of another switch, whose "
+			"vhost-user socket is given. Always needed.",
 	},
 	{
 		.name = "listen",
@@ -42,7 +47,7 @@ const struct setting port_setting_table[] = {
 		.argument = "PATH",
 		.preset = "none",
 		.can_be_none = true,
-		.kinds = KIND(VHOST),
+		.kinds = KIND(VHOST) | KIND(VIRTIO),
 		PORT_FIELD(listen),
 		.help = "The port makes this Unix socket and waits there for its peer.",
 	},
@@ -52,7 +57,7 @@ const struct setting port_setting_table[] = {
 		.argument = "PATH",
 		.preset = "none",
 		.can_be_none = true,
-		.kinds = KIND(VHOST),
+		.kinds = KIND(VHOST) | KIND(VIRTIO),
 		PORT_FIELD(connect),
 		.help = "The peer makes this Unix socket; the port connects to it, and again when "
 			"the peer comes back. Exactly one of listen and connect is needed.",
@@ -215,7 +220,7 @@ const struct setting port_setting_table[] = {
 		.argument = "user",
 		.preset = "none",
 		.can_be_none = true,
-		.kinds = KIND(VHOST),
+		.kinds = KIND(VHOST) | KIND(VIRTIO),
 		PORT_FIELD(owner),
 		.help = "Owner of the listening socket, by name or number.",
 	},
@@ -225,7 +230,7 @@ const struct setting port_setting_table[] = {
 		.argument = "group",
 		.preset = "none",
 		.can_be_none = true,
-		.kinds = KIND(VHOST),
+		.kinds = KIND(VHOST) | KIND(VIRTIO),
 		PORT_FIELD(group),
 		.help = "Group of the listening socket, by name or number.",
 	},
@@ -234,7 +239,7 @@ const struct setting port_setting_table[] = {
 		.codec = &codec_mode,
 		.argument = "OCTAL",
 		.preset = "0660",
-		.kinds = KIND(VHOST),
+		.kinds = KIND(VHOST) | KIND(VIRTIO),
 		PORT_FIELD(mode),
 		.help = "Permissions of the listening socket.",
 	},

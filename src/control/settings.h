@@ -67,7 +67,7 @@ const struct setting *setting_find(const struct setting *table, const char *name
 char *setting_format(const struct setting *setting, const void *settings);
 /* Whether two structs say the same in this setting. */
 bool setting_equal(const struct setting *setting, const void *a, const void *b);
-/* "vhost", "tap", "ethdev". */
+/* "vhost", "tap", ... */
 const char *port_kind_name(enum port_kind kind);
 bool setting_applies(const struct setting *setting, enum port_kind kind);
 

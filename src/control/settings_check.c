@@ -26,7 +26,7 @@ static int check_kind(
 
 	if (!settings_given_have(given, "kind"))
 		return error_set(
-			error, -EINVAL, "kind is missing; add kind=vhost, kind=tap or kind=ethdev"
+			error, -EINVAL, "kind is missing; add kind=vhost, tap, ethdev or virtio"
 		);
 	for (; setting->name != NULL; setting++) {
 		if (settings_given_have(given, setting->name)
@@ -108,6 +108,7 @@ static int check_of_kind(
 {
 	switch (settings->kind) {
 	case PORT_VHOST:
+	case PORT_VIRTIO:
 		return check_vhost(settings, given, error);
 	case PORT_TAP:
 		return check_tap(settings, error);
@@ -221,7 +222,7 @@ static int check_socket_path(const char *path, struct error *error)
 
 int port_settings_check_host(const struct port_settings *settings, struct error *error)
 {
-	if (settings->kind != PORT_VHOST)
+	if (settings->kind != PORT_VHOST && settings->kind != PORT_VIRTIO)
 		return 0;
 	return check_socket_path(
 		settings->listen[0] != '\0' ? settings->listen : settings->connect, error
@@ -265,7 +266,7 @@ bool port_settings_clash(
 {
 	if (a->kind != b->kind)
 		return false;
-	if (a->kind == PORT_VHOST) {
+	if (a->kind == PORT_VHOST || a->kind == PORT_VIRTIO) {
 		*what = a->listen[0] != '\0' ? a->listen : a->connect;
 		return is_same_text(a->listen, b->listen) || is_same_text(a->listen, b->connect)
 		       || is_same_text(a->connect, b->listen)

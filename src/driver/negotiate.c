@@ -170,6 +170,11 @@ static int check_ring(
 	return 0;
 }
 
+static bool asks_for(const struct vl_driver_config *config, unsigned bit)
+{
+	return vl_features_have(&config->wanted, bit) || vl_features_have(&config->liked, bit);
+}
+
 /* Choose the layout and all that the data path is specialised by. */
 static int choose_ring(struct vl_driver *driver, struct vl_driver_error *why)
 {
@@ -178,7 +183,7 @@ static int choose_ring(struct vl_driver *driver, struct vl_driver_error *why)
 	const char *name = forced != NULL && *forced != '\0' ? forced : config->ring;
 	const struct ring_kind *kind =
 		name != NULL ? ring_kind_named(name, why) : ring_kind_by_features(driver);
-	bool mergeable = vl_features_have(&config->wanted, VL_F_MRG_RXBUF)
+	bool mergeable = asks_for(config, VL_F_MRG_RXBUF)
 			 && vl_features_have(&driver->offered, VL_F_MRG_RXBUF);
 
 	if (kind == NULL)
@@ -209,7 +214,7 @@ static void choose_features(struct vl_driver *driver)
 		if (is_known(bit) && bit != VL_F_RING_PACKED
 		    && vl_features_have(&driver->offered, bit)
 		    && !vl_features_have(&config->withheld, bit)
-		    && (vl_features_have(&config->wanted, bit) || takes_by_itself(driver, bit)))
+		    && (asks_for(config, bit) || takes_by_itself(driver, bit)))
 			vl_features_add(set, bit);
 	}
 	if (driver->variant.packed)

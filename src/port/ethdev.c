@@ -12,10 +12,12 @@
  */
 #include <errno.h>
 #include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
+#include <rte_pause.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +31,10 @@
 
 enum {
 	DESCRIPTORS = 1024, /* of a queue, if the device lets us choose */
-	POOL_CACHE = 256,
+	POOL_CACHE = 32,    /* mbufs that each worker may keep */
+	POOL_CACHES = 1024, /* mbufs for all of these */
 	SPANS_A_FRAME = 40, /* 64 KiB in pieces of 2 KiB, and some */
 	PREFETCH_AHEAD = 4,
-	L3_SIZE_MAX = 511, /* what rte_mbuf.l3_len holds */
 };
 
 /* What is used of a device that has it. */
@@ -54,9 +56,11 @@ struct port_ethdev {
 	struct port port;
 	uint16_t device;
 	bool probed, started, watched;
-	int netns_fd;	   /* of the namespace that the device was opened in; -1: closed */
+	bool open;
+	int netns_fd;	   /* of the namespace that the device was opened in; -1: the daemon's */
 	uint64_t netns_id; /* at that time */
 	uint16_t tx_queue_count;
+	uint32_t largest;     /* bytes of a frame that the device sends */
 	uint64_t tx_offloads; /* RTE_ETH_TX_OFFLOAD_* that it is configured with */
 	uint32_t capable;     /* VL_OFFLOAD_* that these amount to */
 	struct rte_mempool *pool;
@@ -75,37 +79,33 @@ static struct port_ethdev *ethdev_of(const struct port *port)
 
 /* ---- from the device ---- */
 
-/* The pieces of an mbuf behind its first `skip` bytes, which lie in its first segment. */
-static void mbuf_to_spans(
-	const struct rte_mbuf *mbuf, uint32_t skip, struct iovec *spans, struct vl_frame *frame
-)
+/* The first bytes go to the head, the rest are pieces; in as many segments as there is room for. */
+static void mbuf_to_frame(const struct rte_mbuf *mbuf, struct iovec *spans, struct vl_frame *frame)
 {
+	const uint64_t sums = mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
 	uint16_t n = 0;
 
+	frame->header = (struct vl_net_header){0};
+	if (sums == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		frame->header.flags = VL_NET_DATA_VALID;
+	frame->size = 0;
+	frame->head = frame->bytes;
+	frame->head_size = 0;
 	frame->tail = spans;
-	for (; mbuf != NULL && n < SPANS_A_FRAME; mbuf = mbuf->next, skip = 0) {
-		if (mbuf->data_len > skip)
+	for (; mbuf != NULL && n < SPANS_A_FRAME; mbuf = mbuf->next) {
+		uint32_t room = VL_HEAD_MAX - frame->head_size;
+		uint32_t head = mbuf->data_len < room ? mbuf->data_len : room;
+
+		memcpy(frame->head + frame->head_size, rte_pktmbuf_mtod(mbuf, uint8_t *), head);
+		frame->head_size = (uint16_t)(frame->head_size + head);
+		frame->size += mbuf->data_len;
+		if (mbuf->data_len > head)
 			spans[n++] = (struct iovec){
-				rte_pktmbuf_mtod_offset(mbuf, uint8_t *, skip),
-				mbuf->data_len - skip,
+				rte_pktmbuf_mtod_offset(mbuf, uint8_t *, head),
+				mbuf->data_len - head,
 			};
 	}
 	frame->tail_count = n;
-}
-
-static void mbuf_to_frame(struct rte_mbuf *mbuf, struct iovec *spans, struct vl_frame *frame)
-{
-	const uint64_t good = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-	uint16_t head = mbuf->data_len < VL_HEAD_MAX ? mbuf->data_len : VL_HEAD_MAX;
-
-	frame->header = (struct vl_net_header){0};
-	if ((mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == good)
-		frame->header.flags = VL_NET_DATA_VALID;
-	frame->size = mbuf->pkt_len;
-	frame->head = frame->bytes;
-	frame->head_size = head;
-	memcpy(frame->head, rte_pktmbuf_mtod(mbuf, uint8_t *), head);
-	mbuf_to_spans(mbuf, head, spans, frame);
 }
 
 static int ethdev_borrow(struct port *port, unsigned index, struct vl_frame *frames, unsigned max)
@@ -221,9 +221,11 @@ static bool ask_device(
 
 	if (!(atomic_load_explicit(&((struct port_ethdev *)ethdev)->offloads, memory_order_relaxed)
 	      & VL_OFFLOAD_CSUM)
-	    || !frame_find_layers(bytes, mbuf->data_len, &layers) || layers.routed
-	    || layers.l4 != header->csum_start || layers.l4 + TCP_HEADER_SIZE > mbuf->data_len
-	    || layers.l4 - layers.ip > L3_SIZE_MAX)
+	    || !frame_find_layers(bytes, mbuf->data_len, &layers) || layers.l4 != header->csum_start
+	    || layers.l4 + TCP_HEADER_SIZE > mbuf->data_len)
+		return false;
+	/* Drivers take the protocol for the sum from IPv6's own header. */
+	if (layers.ip6 && layers.l4 != layers.ip + sizeof(struct rte_ipv6_hdr))
 		return false;
 	bool tcp = layers.protocol == PROTOCOL_TCP && header->csum_offset == TCP_SUM_OFFSET;
 	bool udp = layers.protocol == PROTOCOL_UDP && header->csum_offset == UDP_SUM_OFFSET;
@@ -251,10 +253,22 @@ static bool ask_device(
 	return true;
 }
 
+/* Drivers differ in what becomes of a frame that is longer than the device sends: some lose it. */
+static bool is_too_large(const struct port_ethdev *ethdev, const struct vl_frame *frame)
+{
+	if (frame->header.gso_type == VL_GSO_NONE)
+		return frame->size > ethdev->largest;
+	return (uint32_t)frame->header.hdr_len + frame->header.gso_size > ethdev->largest;
+}
+
 /* A frame in mbufs of our own. NULL: there are none now, or (*verdict) it cannot be. */
 static struct rte_mbuf *
 copy_frame(struct port_ethdev *ethdev, const struct vl_frame *frame, int *verdict)
 {
+	if (is_too_large(ethdev, frame)) {
+		*verdict = DROP_TOO_LARGE;
+		return NULL;
+	}
 	struct rte_mbuf *mbuf = rte_pktmbuf_alloc(ethdev->pool), *last = mbuf;
 	bool whole = mbuf != NULL && append(ethdev, mbuf, &last, frame->head, frame->head_size);
 
@@ -342,6 +356,9 @@ static unsigned ethdev_copy_in(
 		if (mbufs[built] != NULL)
 			places[built++] = (uint16_t)done;
 	}
+	/* Some drivers free what was sent only when they are told to send. */
+	if (built == 0 && done < count)
+		(void)rte_eth_tx_burst(ethdev->device, (uint16_t)index, mbufs, 0);
 	unsigned sent = send_all(ethdev, (uint16_t)index, mbufs, places, built, results);
 	return sent < built ? places[sent] : done;
 }
@@ -417,7 +434,7 @@ static void ethdev_tick(struct port *port)
 	struct port_ethdev *ethdev = ethdev_of(port);
 	bool removed = atomic_load_explicit(&ethdev->removed, memory_order_relaxed);
 
-	if (ethdev->netns_fd < 0)
+	if (!ethdev->open)
 		return;
 	if (!removed && netns_id(port->settings.netns) == ethdev->netns_id) {
 		read_link(ethdev);
@@ -485,7 +502,7 @@ static void ethdev_status(const struct port *port, struct port_status *out)
 	} else if (!up) {
 		(void)snprintf(out->reason, sizeof(out->reason), "the link is down");
 	}
-	if (ethdev->netns_fd >= 0)
+	if (ethdev->open)
 		read_statistics(ethdev, &out->device);
 	out->offloads_taken = atomic_load_explicit(&ethdev->offloads, memory_order_relaxed);
 	out->queue_count = port->settings.queues;
@@ -501,28 +518,35 @@ static void ethdev_status(const struct port *port, struct port_status *out)
 
 /* ---- life ---- */
 
-/* "net_af_packet0,iface=eth0": the name of the device is what stands before the comma. */
-static void device_name(const struct port_settings *settings, char name[RTE_ETH_NAME_MAX_LEN])
+/* The name of the device, as DPDK understands what was given. */
+static int device_name(
+	const struct port_settings *settings, char name[RTE_DEV_NAME_MAX_LEN], struct error *error
+)
 {
-	size_t size = strcspn(settings->device, ",");
+	struct rte_devargs devargs = {0};
+	int result = rte_devargs_parse(&devargs, settings->device);
 
-	if (size >= RTE_ETH_NAME_MAX_LEN)
-		size = RTE_ETH_NAME_MAX_LEN - 1;
-	memcpy(name, settings->device, size);
-	name[size] = '\0';
+	if (result == 0)
+		(void)snprintf(name, RTE_DEV_NAME_MAX_LEN, "%s", devargs.name);
+	else
+		error_set(error, -ENODEV, "cannot open device %.200s: no such", settings->device);
+	free(devargs.data); /* what rte_devargs_reset() does, which is experimental in 22.11 */
+	return result == 0 ? 0 : -ENODEV;
 }
 
 static int probe(struct port_ethdev *ethdev, struct error *error)
 {
 	const struct port_settings *settings = &ethdev->port.settings;
-	char name[RTE_ETH_NAME_MAX_LEN];
+	char name[RTE_DEV_NAME_MAX_LEN];
+	int result = device_name(settings, name, error);
 
-	device_name(settings, name);
+	if (result < 0)
+		return result;
 	if (rte_eth_dev_get_port_by_name(name, &ethdev->device) == 0)
 		return error_set(
 			error, -EEXIST, "device %s is in use; each port needs its own", name
 		);
-	int result = rte_dev_probe(settings->device);
+	result = rte_dev_probe(settings->device);
 	if (result == 0)
 		result = rte_eth_dev_get_port_by_name(name, &ethdev->device);
 	if (result < 0)
@@ -545,24 +569,23 @@ static uint32_t capabilities(const struct port_ethdev *ethdev, const char *drive
 	const uint64_t sums = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 	uint32_t capable = 0;
 
-	if ((ethdev->tx_offloads & sums) != sums)
+	/* It does them in software: IPv4 only, and frames up to its MTU. Ours are better. */
+	if ((ethdev->tx_offloads & sums) != sums || strcmp(driver, "net_tap") == 0)
 		return 0;
 	capable |= VL_OFFLOAD_CSUM;
 	if (ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO)
-		capable |= VL_OFFLOAD_TSO4;
-	/* It cuts by rte_gso, which knows IPv4 only. */
-	if ((capable & VL_OFFLOAD_TSO4) && strcmp(driver, "net_tap") != 0)
-		capable |= VL_OFFLOAD_TSO6;
+		capable |= VL_OFFLOAD_TSO4 | VL_OFFLOAD_TSO6;
 	/* RTE_ETH_TX_OFFLOAD_UDP_TSO is fragmentation with some drivers and USO with others. */
 	return capable;
 }
 
 /*
- * As rte_pktmbuf_pool_create(), but with buffers close together: addresses are virtual (eal.c), so
- * a buffer may lie across two small pages. Otherwise each would take a page, and net_af_xdp, which
- * takes it for granted that there are no gaps, would send from where nothing is.
+ * As rte_pktmbuf_pool_create(), but with buffers close together, across small pages. net_af_xdp
+ * takes it for granted that there are no gaps, and would send from where nothing is. Such buffers
+ * have no addresses for a device on a bus.
  */
-static struct rte_mempool *create_pool(const char *name, unsigned count, uint16_t room, int socket)
+static struct rte_mempool *
+create_dense_pool(const char *name, unsigned count, uint16_t room, int socket)
 {
 	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = room};
 	struct rte_mempool *pool = rte_mempool_create_empty(
@@ -600,19 +623,26 @@ static int make_pool(
 		      && (ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
 	uint32_t mtu = settings->mtu != 0 ? settings->mtu : RTE_ETHER_MTU;
 	uint32_t room = mtu + RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN;
-	unsigned count = settings->queues
-			 * (rx_descriptors + tx_descriptors + 2u * VL_BURST_MAX + POOL_CACHE);
+	/* A driver may have rings of its own size behind those that it was asked for. */
+	unsigned rx = RTE_MAX(rx_descriptors, 2u * info->default_rxportconf.ring_size);
+	unsigned tx = RTE_MAX(tx_descriptors, 2u * info->default_txportconf.ring_size);
+	unsigned count = settings->queues * (rx + tx + 2u * VL_BURST_MAX) + POOL_CACHES;
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	if (chains || room < RTE_MBUF_DEFAULT_DATAROOM)
 		room = RTE_MBUF_DEFAULT_DATAROOM;
+	room += RTE_PKTMBUF_HEADROOM;
+	if (room > UINT16_MAX)
+		return error_set(
+			error, -EINVAL, "mtu=%u is more than this device's buffers can have", mtu
+		);
 	(void)snprintf(name, sizeof(name), "ethdev-%u", ethdev->port.id);
-	ethdev->pool = create_pool(
-		name,
-		count,
-		(uint16_t)(room + RTE_PKTMBUF_HEADROOM),
-		rte_eth_dev_socket_id(ethdev->device)
-	);
+	int socket = rte_eth_dev_socket_id(ethdev->device);
+	ethdev->pool = strcmp(ethdev->driver, "net_af_xdp") == 0
+			       ? create_dense_pool(name, count, (uint16_t)room, socket)
+			       : rte_pktmbuf_pool_create(
+				       name, count, POOL_CACHE, 0, (uint16_t)room, socket
+			       );
 	if (ethdev->pool == NULL)
 		return error_set(
 			error,
@@ -680,6 +710,11 @@ static int configure(struct port_ethdev *ethdev, struct error *error)
 	ethdev->capable = capabilities(ethdev, info.driver_name);
 	conf.rxmode.mtu = settings->mtu != 0 ? settings->mtu : RTE_ETHER_MTU;
 	conf.rxmode.offloads = info.rx_offload_capa & RX_OFFLOADS;
+	/* Asked to check, these leave sums partial that others would have completed. */
+	if (strncmp(info.driver_name, "net_virtio", 10) == 0
+	    || strcmp(info.driver_name, "net_vhost") == 0)
+		conf.rxmode.offloads &= ~RTE_ETH_RX_OFFLOAD_CHECKSUM;
+	conf.intr_conf.rmv = (*info.dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
 	conf.txmode.offloads = ethdev->tx_offloads;
 	if (settings->queues > 1 && info.flow_type_rss_offloads != 0) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
@@ -728,12 +763,17 @@ static int start(struct port_ethdev *ethdev, struct error *error)
 		if (result < 0 && result != -ENOTSUP)
 			return refuse(ethdev, "set its MTU", result, error);
 	}
-	(void
-	)rte_eth_dev_callback_register(ethdev->device, RTE_ETH_EVENT_INTR_RMV, on_removed, ethdev);
+	ethdev->watched = rte_eth_dev_callback_register(
+				  ethdev->device, RTE_ETH_EVENT_INTR_RMV, on_removed, ethdev
+			  )
+			  == 0;
 	result = rte_eth_dev_start(ethdev->device);
 	if (result < 0)
 		return refuse(ethdev, "start it", result, error);
 	ethdev->started = true;
+	uint16_t mtu = RTE_ETHER_MTU;
+	(void)rte_eth_dev_get_mtu(ethdev->device, &mtu);
+	ethdev->largest = mtu + RTE_ETHER_HDR_LEN + 2u * RTE_VLAN_HLEN;
 	open_ears(ethdev);
 	read_link(ethdev);
 	return ethdev_set_offloads(&ethdev->port, settings->policy.offloads, error);
@@ -757,10 +797,11 @@ static int shut_device(void *context, struct error *error)
 	struct rte_eth_dev_info info;
 
 	(void)error;
-	if (ethdev->watched)
-		(void)rte_eth_dev_callback_unregister(
-			ethdev->device, RTE_ETH_EVENT_INTR_RMV, on_removed, ethdev
-		);
+	while (ethdev->watched
+	       && rte_eth_dev_callback_unregister(
+			  ethdev->device, RTE_ETH_EVENT_INTR_RMV, on_removed, ethdev
+		  ) == -EAGAIN)
+		rte_pause(); /* it is being called */
 	if (ethdev->started)
 		(void)rte_eth_dev_stop(ethdev->device);
 	if (!ethdev->probed)
@@ -777,16 +818,20 @@ static void close_device(struct port_ethdev *ethdev)
 {
 	struct port *port = &ethdev->port;
 
-	if (ethdev->netns_fd < 0)
+	if (!ethdev->open)
 		return;
+	ethdev->open = false;
 	for (unsigned i = 0; i < port->settings.queues; i++) {
 		struct ethdev_queue *queue = &ethdev->queues[i];
 
 		rte_pktmbuf_free_bulk(&queue->borrowed[queue->first], queue->count);
 		queue->count = 0;
 	}
-	(void)netns_run_in(ethdev->netns_fd, shut_device, ethdev, NULL);
-	close(ethdev->netns_fd);
+	/* Its memory is about to be freed, so it has to be shut from wherever. */
+	if (ethdev->netns_fd < 0 || netns_run_in(ethdev->netns_fd, shut_device, ethdev, NULL) < 0)
+		(void)shut_device(ethdev, NULL);
+	if (ethdev->netns_fd >= 0)
+		close(ethdev->netns_fd);
 	ethdev->netns_fd = -1;
 }
 
@@ -831,11 +876,16 @@ int port_ethdev_create(
 		return error_set(error, -ENOMEM, "out of memory");
 	}
 	ethdev->port.knows_sums = true;
+	int result = 0;
 	ethdev->netns_id = netns_id(settings->netns);
-	ethdev->netns_fd = netns_open(settings->netns, error);
-	int result = ethdev->netns_fd;
+	ethdev->netns_fd = -1;
+	if (settings->netns[0] != '\0')
+		ethdev->netns_fd = result = netns_open(settings->netns, error);
+	ethdev->open = result >= 0;
 	if (result >= 0)
-		result = netns_run_in(ethdev->netns_fd, open_device, ethdev, error);
+		result = settings->netns[0] == '\0'
+				 ? open_device(ethdev, error)
+				 : netns_run_in(ethdev->netns_fd, open_device, ethdev, error);
 	if (result < 0) {
 		ethdev_destroy(&ethdev->port);
 		return result;

@@ -101,6 +101,8 @@ int port_create(
 		return port_vhost_create(settings, id, hooks, out, error);
 	case PORT_ETHDEV:
 		return port_ethdev_create(settings, id, hooks, out, error);
+	case PORT_VIRTIO:
+		return port_virtio_create(settings, id, hooks, out, error);
 	case PORT_TAP:
 		return port_tap_create(settings, id, hooks, out, error);
 	}

@@ -159,6 +159,13 @@ int port_vhost_create(
 	struct port **out,
 	struct error *error
 );
+int port_virtio_create(
+	const struct port_settings *settings,
+	unsigned id,
+	const struct port_hooks *hooks,
+	struct port **out,
+	struct error *error
+);
 int port_ethdev_create(
 	const struct port_settings *settings,
 	unsigned id,

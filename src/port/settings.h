@@ -30,6 +30,7 @@ enum port_kind {
 	PORT_VHOST,
 	PORT_TAP,
 	PORT_ETHDEV,
+	PORT_VIRTIO,
 };
 
 struct port_mac {
@@ -64,7 +65,7 @@ struct port_settings {
 	uint16_t mtu;	 /* 0: not offered (vhost), left as it is (tap) */
 	struct port_policy policy;
 
-	/* PORT_VHOST: exactly one of listen and connect is not empty */
+	/* PORT_VHOST, PORT_VIRTIO: exactly one of listen and connect is not empty */
 	char listen[PATH_MAX];
 	char connect[PATH_MAX];
 	uid_t owner; /* of the listening socket; (uid_t)-1: the daemon's */

@@ -529,6 +529,20 @@ static void add_counters(const struct counters *from, struct port_counters *to)
 		to->drops[i] += atomic_load_explicit(&counters->drops[i], memory_order_relaxed);
 }
 
+/* The virtqueue of a pair that frames are taken from: where a driver sends, we take, and where we
+ * are the driver, it is the one for receiving. Others have queues for both. */
+static unsigned queue_taken_from(enum port_kind kind, unsigned queue)
+{
+	switch (kind) {
+	case PORT_VHOST:
+		return 2 * queue + 1;
+	case PORT_VIRTIO:
+		return 2 * queue;
+	default:
+		return queue;
+	}
+}
+
 static void
 read_status(const struct switch_state *sw, const struct port *port, struct port_status *out)
 {
@@ -538,10 +552,8 @@ read_status(const struct switch_state *sw, const struct port *port, struct port_
 		atomic_load_explicit(&((struct port *)port)->partner, memory_order_relaxed) != NULL;
 	for (unsigned i = 0; i < sw->settings.worker_count; i++)
 		add_counters(&sw->workers[i].counters[port->id], &out->counters);
-	/* Frames are taken from a vhost port's odd queues, one of each pair; a tap has one kind. */
-	unsigned stride = port->settings.kind == PORT_VHOST ? 2 : 1;
 	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
-		unsigned index = queue * stride + (stride - 1);
+		unsigned index = queue_taken_from(port->settings.kind, queue);
 
 		if (index < out->queue_count)
 			out->queues[index].worker = sw->assigned[port->id][queue];

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <rte_cycles.h>
+#include <rte_lcore.h>
 #include <rte_pause.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -431,6 +432,7 @@ static void *worker_main(void *context)
 	uint64_t begin = rte_rdtsc(), idle_since = begin;
 
 	pin(worker);
+	(void)rte_thread_register(); /* for caches of its own in pools of mbufs */
 	rte_rcu_qsbr_thread_register(qsbr, worker->index);
 	rte_rcu_qsbr_thread_online(qsbr, worker->index);
 	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
@@ -458,6 +460,7 @@ static void *worker_main(void *context)
 	}
 	rte_rcu_qsbr_thread_offline(qsbr, worker->index);
 	rte_rcu_qsbr_thread_unregister(qsbr, worker->index);
+	rte_thread_unregister();
 	return NULL;
 }
 
