@@ -16,6 +16,7 @@ from . import compare, figures, machine, report
 from .machine import BACK_END_CPU
 
 _OFFLOADS = {"all": "all", "csum": "csum", "none": "none"}
+_PORTS = ("port1", "port2")
 _CUTS = [(65535, 1448), (65535, 536), (9014, 1448)]
 
 
@@ -34,7 +35,7 @@ def _rate(hosts, seconds):
 
 def _virtlaned(offloads, seconds):
     with _hosts() as hosts, virtlane.Switch() as switch:
-        for name, host in zip("ab", hosts):
+        for name, host in zip(_PORTS, hosts):
             switch.add_tap(name, host, offloads=offloads)
         rate = _rate(hosts, seconds)
         switch.check_law()
@@ -43,7 +44,7 @@ def _virtlaned(offloads, seconds):
 
 def _open_vswitch(seconds):
     with _hosts() as hosts, ovs.OpenVswitch(pmd_cpus=(BACK_END_CPU,), tso=True) as switch:
-        for name, host in zip("ab", hosts):
+        for name, host in zip(_PORTS, hosts):
             switch.add_veth(name, "eth0", host.name)
         return _rate(hosts, seconds)
 
@@ -51,9 +52,9 @@ def _open_vswitch(seconds):
 def _bridge(large, seconds):
     with _hosts() as hosts, netns.Namespace("tso0") as middle:
         middle.run("ip link add br0 type bridge && ip link set br0 up")
-        for name, host in zip("ab", hosts):
-            middle.run(f"ip link add {name} type veth peer name eth0 netns {host.name};"
-                       f"ip link set {name} master br0 up")
+        for name, host in zip(_PORTS, hosts):
+            middle.run(f"ip link add name {name} type veth peer name eth0 netns {host.name};"
+                       f"ip link set dev {name} master br0 up")
             if not large:
                 host.run("ethtool -K eth0 tso off gso off")
         return _rate(hosts, seconds)

@@ -181,9 +181,9 @@ class OpenVswitch:
 
     def add_veth(self, name, peer, namespace):
         """A port on one end of a new veth pair; the other one is `peer` in a network namespace."""
-        self._run_ip("link", "add", name, "type", "veth", "peer", "name", peer, "netns",
+        self._run_ip("link", "add", "name", name, "type", "veth", "peer", "name", peer, "netns",
                      namespace)
-        self._run_ip("link", "set", name, "up")
+        self._run_ip("link", "set", "dev", name, "up")
         self.vsctl("add-port", BRIDGE, name)
 
     def _run_ip(self, *arguments):
