@@ -230,6 +230,9 @@ void cli_print_counters(const json_t *port)
 	cli_table_add(table, "cut for the port");
 	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "tx_cut"));
 	cli_table_add(table, "%s", "");
+	cli_table_add(table, "merged for the port");
+	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "tx_merged"));
+	cli_table_add(table, "%s", "");
 	cli_table_add(table, "dropped");
 	cli_table_add(table, "%" JSON_INTEGER_FORMAT, json_number(port, "drops_total"));
 	cli_table_add(table, "%s", "");

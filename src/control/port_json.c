@@ -62,7 +62,7 @@ json_t *port_counters_json(const char *name, const struct port_counters *counter
 	json_t *drops = drops_json(counters, &total);
 
 	return json_pack(
-		"{s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I}",
+		"{s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I}",
 		"name",
 		name,
 		"rx_frames",
@@ -77,6 +77,8 @@ json_t *port_counters_json(const char *name, const struct port_counters *counter
 		(json_int_t)counters->rx_replicated,
 		"tx_cut",
 		(json_int_t)counters->tx_cut,
+		"tx_merged",
+		(json_int_t)counters->tx_merged,
 		"drops",
 		drops,
 		"drops_total",

@@ -100,6 +100,19 @@ const struct setting port_setting_table[] = {
 			"segment.",
 	},
 	{
+		.name = "coalesce",
+		.codec = &codec_bool,
+		.argument = "yes|no",
+		.preset = "no",
+		.live = true,
+		ALL_KINDS,
+		PORT_FIELD(policy.coalesce),
+		.help = "Put TCP segments that come from a NIC, a tap or another switch together "
+			"to "
+			"large frames for this port, if it takes those (GRO): fewer frames for "
+			"its stack, of a burst that was there anyway. Not over a cross-connect.",
+	},
+	{
 		.name = "answer-too-large",
 		.codec = &codec_bool,
 		.argument = "yes|no",

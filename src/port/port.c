@@ -46,6 +46,7 @@ void port_counters_add(struct port_counters *to, const struct port_counters *fro
 	to->tx_bytes += from->tx_bytes;
 	to->rx_replicated += from->rx_replicated;
 	to->tx_cut += from->tx_cut;
+	to->tx_merged += from->tx_merged;
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		to->drops[i] += from->drops[i];
 }

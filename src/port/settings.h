@@ -51,6 +51,7 @@ struct port_policy {
 	bool trunk;			     /* tagged frames pass, if their bit is set below */
 	uint16_t isolate;		     /* ports of one group do not talk; 0: no group */
 	char cross_connect[PORT_NAME_SIZE]; /* the one port it exchanges frames with; empty: none */
+	bool coalesce;			    /* put TCP segments together for this port */
 	bool answer_too_large;		    /* tell senders of frames beyond max_frame (ICMP) */
 	uint32_t storm_limit;		    /* flooded frames a second that may enter; 0: any */
 	uint64_t trunk_vlans[VLAN_COUNT / 64];

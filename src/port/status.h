@@ -21,7 +21,7 @@ const char *drop_reason_text(enum drop_reason reason); /* one line of explanatio
 /*
  * Counters of a port since it was added. "rx" is what the switch took from the port, "tx" what it
  * delivered to it. At rest, summed over ports:
- *	rx_frames + rx_replicated = tx_frames + all drops.
+ *	rx_frames + rx_replicated = tx_frames + tx_merged + all drops.
  */
 struct port_counters {
 	uint64_t rx_frames, rx_bytes; /* bytes of frames, without FCS and virtio-net header */
@@ -29,6 +29,7 @@ struct port_counters {
 	uint64_t rx_replicated; /* frames beyond the first that came of one frame of this port:
 				 * copies by flooding, and segments */
 	uint64_t tx_cut;	/* large frames that were cut for this port */
+	uint64_t tx_merged;	/* frames that became part of another one, for this port */
 	uint64_t drops[DROP_COUNT];
 };
 

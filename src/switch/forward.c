@@ -425,6 +425,26 @@ static inline bool is_to_be_cut(const struct port *port, const struct vl_frame *
 	return frame->header.gso_type != VL_GSO_NONE && !port->ops->accepts(port, &frame->header);
 }
 
+/* Segments together, for a port that takes them so. */
+static unsigned coalesce(
+	struct worker *worker,
+	struct port *port,
+	struct vl_frame *const *frames,
+	unsigned n,
+	struct vl_frame **merged
+)
+{
+	static const struct vl_net_header large[] = {
+		{.flags = VL_NET_NEEDS_CSUM, .gso_type = VL_GSO_TCPV4},
+		{.flags = VL_NET_NEEDS_CSUM, .gso_type = VL_GSO_TCPV6},
+	};
+
+	if (port->ops->accepts(port, &large[0]) && port->ops->accepts(port, &large[1]))
+		return frames_coalesce(&worker->coalesced, frames, n, merged);
+	memcpy(merged, frames, n * sizeof(frames[0]));
+	return n;
+}
+
 static void
 deliver(struct worker *worker,
 	struct port *port,
@@ -432,8 +452,16 @@ deliver(struct worker *worker,
 	unsigned n,
 	unsigned retries)
 {
+	struct vl_frame *merged[VL_BURST_MAX];
 	unsigned begun = 0; /* frames dealt with */
 
+	if (n > 1 && policy_of(port)->coalesce && worker->source_knows_sums) {
+		unsigned left = coalesce(worker, port, frames, n, merged);
+
+		count(&worker->counters[port->id].tx_merged, n - left);
+		frames = merged;
+		n = left;
+	}
 	if (port->ops->tx_queues(port) == 0) {
 		count(&worker->counters[port->id].drops[DROP_PORT_DOWN], n);
 		return;
@@ -915,6 +943,7 @@ unsigned forward_burst(
 	const struct port_policy *policy = policy_of(source);
 
 	worker->source = source->id;
+	worker->source_knows_sums = source->knows_sums;
 	return is_wired(policy) ? forward_wired(worker, source, policy, queue, n, wire)
 				: forward_bridged(worker, source, policy, n);
 }

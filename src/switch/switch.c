@@ -525,6 +525,7 @@ static void add_counters(const struct counters *from, struct port_counters *to)
 	to->tx_bytes += atomic_load_explicit(&counters->tx_bytes, memory_order_relaxed);
 	to->rx_replicated += atomic_load_explicit(&counters->rx_replicated, memory_order_relaxed);
 	to->tx_cut += atomic_load_explicit(&counters->tx_cut, memory_order_relaxed);
+	to->tx_merged += atomic_load_explicit(&counters->tx_merged, memory_order_relaxed);
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		to->drops[i] += atomic_load_explicit(&counters->drops[i], memory_order_relaxed);
 }

@@ -16,6 +16,7 @@
 #include <rte_rcu_qsbr.h>
 #include <stdatomic.h>
 
+#include "net/coalesce.h"
 #include "net/segment.h"
 #include "port/port.h"
 #include "switch/dma.h"
@@ -29,7 +30,7 @@ struct switch_state;
 
 /* Counters of one port kept by one worker: written by it alone, read by control. */
 struct counters {
-	_Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, rx_replicated, tx_cut;
+	_Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, rx_replicated, tx_cut, tx_merged;
 	_Atomic uint64_t drops[DROP_COUNT];
 };
 
@@ -111,12 +112,14 @@ struct worker {
 	struct counters *counters; /* PORTS_MAX elements */
 
 	/* the worker's */
-	uint32_t now;	     /* second, of the monotonic clock */
-	unsigned source;     /* port that the burst came from */
+	uint32_t now;	 /* second, of the monotonic clock */
+	unsigned source; /* port that the burst came from */
+	bool source_knows_sums;
 	uint64_t now_until;  /* time stamp counter at which `now` has to be read again */
 	uint64_t events_due; /* time stamp counter at which to look for notifications */
 	struct vl_frame frames[VL_BURST_MAX];
-	struct segment_batch segments; /* of a large frame that is being cut */
+	struct segment_batch segments;	 /* of a large frame that is being cut */
+	struct coalesce_batch coalesced; /* large frames that segments were put together to */
 	struct run runs[VL_BURST_MAX];
 	unsigned run_count;
 	unsigned group_count;

@@ -6,6 +6,7 @@ import pytest
 from peers import netns, traffic, virtlane
 from peers.guests import Nic, Qemu, Uml
 from peers.wait import until
+from test_large import mean_size
 
 GUEST = "10.0.0.10"
 HOST = "10.0.0.1"
@@ -149,6 +150,47 @@ def test_two_trunks_carry_vlan_interfaces_between_guests(rig):
         guest.run("ip link add link eth0 name v150 type vlan id 150")
         guest.address("v150", f"10.9.0.{number}/24")
     traffic.answers(a, "10.9.0.2")
+
+
+# Large frames
+
+
+def test_large_frames_pass_between_stock_guests_as_they_are(rig, say):
+    a, b = rig.qemu("vm1"), rig.uml("uml1")
+    for guest in (a, b):
+        assert "offload: on" in guest.run("ethtool -k eth0 | grep tcp-segmentation-offload:")
+    for sender, receiver in ((a, b), (b, a)):
+        before = rig.switch.counters(receiver.name)
+        traffic.iperf_gbits(sender, receiver, receiver.ip, seconds=2)
+        after = rig.switch.counters(receiver.name)
+        size = mean_size(before, after, "tx")
+        say(f"{sender} to {receiver}: {size:.0f} bytes a frame")
+        assert size > 4000
+        assert after["tx_cut"] == 0
+
+
+def test_a_guest_is_told_to_cut_for_itself_while_it_runs(rig, say):
+    """CTRL_GUEST_OFFLOADS, which reaches us from User Mode Linux."""
+    guest = rig.uml()
+    for state, cut in (("on", False), ("off", True), ("on", False)):
+        guest.run(f"ethtool -K eth0 rx-gro-hw {state}")
+        taken = rig.switch.show("uml")["offloads_taken"]
+        assert ("tso4" in taken) != cut, taken
+        before = rig.switch.counters("uml")
+        rate = traffic.iperf_gbits(rig.host, guest, guest.ip, seconds=1)
+        after = rig.switch.counters("uml")
+        say(f"rx-gro-hw {state}: {mean_size(before, after, 'tx'):.0f} bytes a frame,"
+            f" {rate:.2f} Gbit/s")
+        assert (after["tx_cut"] > before["tx_cut"]) == cut
+
+
+def test_a_port_without_offloads_serves_a_guest_all_the_same(rig, say):
+    guest = rig.uml(port={"offloads": "none"})
+    assert "TSO" not in " ".join(rig.switch.show("uml")["features"])
+    rate = traffic.iperf_gbits(rig.host, guest, guest.ip, seconds=1)
+    assert rig.switch.counters("uml")["tx_cut"] > 0
+    back = traffic.iperf_gbits(guest, rig.host, HOST, seconds=1)
+    say(f"{rate:.2f} Gbit/s, back {back:.2f} Gbit/s")
 
 
 # QEMU's variants

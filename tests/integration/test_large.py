@@ -473,3 +473,19 @@ def test_a_device_goes_with_its_namespace(switch, stack, host):
     assert "is gone" in shown["reason"]
     switch.delete("nic")
     Wire(stack, switch)
+
+
+def test_segments_from_a_wire_are_put_together(switch, host, wire, seeded, say):
+    give_addresses([host, wire.far])
+    for coalesce in ("no", "yes"):
+        switch.set("host", coalesce=coalesce)
+        traffic.answers(host, "10.9.0.2", count=1)
+        before = switch.counters("host")
+        for address in ("10.9.0.1", "fd09::1"):
+            data = seeded.randbytes(3_000_000)
+            assert transfer(wire.far, host, address, data) == data
+        after = switch.counters("host")
+        size = mean_size(before, after, "tx")
+        say(f"coalesce={coalesce}: {size:.0f} bytes a frame")
+        assert (after["tx_merged"] > before["tx_merged"]) == (coalesce == "yes")
+        assert (size > 2000) == (coalesce == "yes")

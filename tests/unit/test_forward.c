@@ -296,7 +296,7 @@ static void check_law(const struct counters *counters)
 
 	for (unsigned id = 0; id < PORTS; id++) {
 		in += counter(&counters[id].rx_frames) + counter(&counters[id].rx_replicated);
-		out += counter(&counters[id].tx_frames);
+		out += counter(&counters[id].tx_frames) + counter(&counters[id].tx_merged);
 		for (unsigned i = 0; i < DROP_COUNT; i++)
 			out += counter(&counters[id].drops[i]);
 	}
