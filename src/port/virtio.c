@@ -672,6 +672,17 @@ static void virtio_status(const struct port *port, struct port_status *out)
 
 	out->state = PORT_WAITING;
 	(void)snprintf(out->last_error, sizeof(out->last_error), "%s", virtio->last_error);
+	if (driver == NULL && virtio->listen_fd >= 0) {
+		(void)snprintf(
+			out->reason,
+			sizeof(out->reason),
+			"no device's back end is connected to %.240s%s%.120s",
+			port->settings.listen,
+			virtio->last_error[0] != '\0' ? "; the last one: " : "",
+			virtio->last_error
+		);
+		return;
+	}
 	if (driver == NULL) {
 		(void)snprintf(
 			out->reason,
