@@ -64,11 +64,12 @@ enum {
  */
 struct vl_frame {
 	struct vl_net_header header;
-	uint16_t head_size;  /* bytes, at most VL_HEAD_MAX plus what was pushed */
+	uint16_t
+		head_size; /* bytes: of a borrowed frame at most VL_HEAD_MAX plus what was pushed */
 	uint16_t tail_count; /* elements of tail */
 	uint32_t size;	     /* bytes of the whole frame, without the virtio-net header and FCS */
 	const struct iovec *tail;
-	uint8_t *head; /* points into room[] or bytes[] */
+	uint8_t *head; /* of a borrowed frame: points into room[] or bytes[] */
 	uint8_t room[VL_HEAD_ROOM];
 	uint8_t bytes[VL_HEAD_MAX];
 };

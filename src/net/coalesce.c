@@ -98,34 +98,63 @@ static void make_common(struct segment *segment)
 	memset(l4 + TCP_SUM_OFFSET, 0, 2);
 }
 
-/* Whether a frame is a segment that may be part of a large one: TCP with payload and no flags but
- * ACK and PSH, in IP without options, as long as it says. */
-static bool read_segment(
+/* What a frame is to the flows that are being put together. */
+enum kind {
+	SEGMENT,   /* it may be part of a large frame */
+	OTHER_TCP, /* of a flow, which it ends: an acknowledgement, a FIN, what has a bad sum */
+	NO_TCP,	   /* it concerns none */
+	UNKNOWN,   /* it may belong to any: a fragment, or behind options */
+};
+
+static bool is_ip(const uint8_t *headers, uint32_t have)
+{
+	uint16_t type = have < ETHER_HEADER_SIZE ? 0 : load_be16(headers + ETHER_HEADER_SIZE - 2);
+
+	return type == ETHERTYPE_IP4 || type == ETHERTYPE_IP6 || type == ETHERTYPE_VLAN_TAG
+	       || type == ETHERTYPE_SERVICE_TAG;
+}
+
+/* The headers of a frame, as far as its flow shows in them. */
+static enum kind read_headers(const struct vl_frame *frame, struct segment *segment)
+{
+	struct frame_layers *layers = &segment->layers;
+	uint32_t have = frame_fetch(frame, segment->headers, sizeof(segment->headers));
+
+	segment->size = 0;
+	if (!frame_find_layers(segment->headers, have, layers))
+		return is_ip(segment->headers, have) ? UNKNOWN : NO_TCP;
+	if (layers->l4 - layers->ip != (layers->ip6 ? 40 : 20))
+		return UNKNOWN;
+	if (layers->protocol != PROTOCOL_TCP)
+		return NO_TCP;
+	if (layers->l4 + (uint32_t)TCP_HEADER_SIZE > have)
+		return UNKNOWN;
+	const uint8_t *ip = segment->headers + layers->ip, *l4 = segment->headers + layers->l4;
+	uint32_t length = layers->ip6 ? load_be16(ip + 4) + 40u : load_be16(ip + 2);
+	uint32_t size = layers->l4 + (l4[12] >> 4) * 4u;
+	/* No flags but ACK and PSH, and as long as it says. */
+	if (size < layers->l4 + (uint32_t)TCP_HEADER_SIZE || size > have
+	    || length + layers->ip != frame->size || frame->size <= size || (l4[13] & ~PSH) != ACK)
+		return OTHER_TCP;
+	segment->size = (uint16_t)size;
+	segment->payload = frame->size - size;
+	return SEGMENT;
+}
+
+static enum kind read_segment(
 	const struct vl_frame *frame, struct segment *segment, struct iovec *parts, unsigned *count
 )
 {
-	struct frame_layers *layers = &segment->layers;
+	enum kind kind = read_headers(frame, segment);
 
-	if (frame->header.gso_type != VL_GSO_NONE || (frame->header.flags & VL_NET_NEEDS_CSUM))
-		return false;
-	uint32_t have = frame_fetch(frame, segment->headers, sizeof(segment->headers));
-	if (!frame_find_layers(segment->headers, have, layers) || layers->protocol != PROTOCOL_TCP
-	    || layers->l4 - layers->ip != (layers->ip6 ? 40 : 20)
-	    || layers->l4 + (uint32_t)TCP_HEADER_SIZE > have)
-		return false;
-	const uint8_t *ip = segment->headers + layers->ip, *l4 = segment->headers + layers->l4;
-	uint32_t length = layers->ip6 ? load_be16(ip + 4) + 40u : load_be16(ip + 2);
-	segment->size = (uint16_t)(layers->l4 + (l4[12] >> 4) * 4);
-	if (segment->size < layers->l4 + TCP_HEADER_SIZE || segment->size > have
-	    || length + layers->ip != frame->size || frame->size <= segment->size
-	    || (l4[13] & ~PSH) != ACK)
-		return false;
-	segment->payload = frame->size - segment->size;
-	if (!find_parts(frame, segment->size, parts, count)
+	if (kind != SEGMENT)
+		return kind;
+	if (frame->header.gso_type != VL_GSO_NONE || (frame->header.flags & VL_NET_NEEDS_CSUM)
+	    || !find_parts(frame, segment->size, parts, count)
 	    || !has_good_sums(frame, segment, parts, *count))
-		return false;
+		return OTHER_TCP;
 	make_common(segment);
-	return true;
+	return SEGMENT;
 }
 
 /* ---- flows ---- */
@@ -187,30 +216,40 @@ static void begin_flow(struct coalesce_flow *flow, const struct segment *segment
 	add_segment(flow, segment);
 }
 
-/* The flow that a segment becomes part of, among the last few; NULL: none. One of the same flow
- * that it does not fit is ended, or what comes later could overtake it. */
-static struct coalesce_flow *find_flow(struct coalesce_batch *batch, const struct segment *segment)
+/* The newest frame of a segment's flow among the last few; NULL: none. */
+static struct coalesce_flow *
+newest_of_flow(struct coalesce_batch *batch, const struct segment *segment)
 {
 	unsigned oldest =
 		batch->flow_count > COALESCE_FLOWS ? batch->flow_count - COALESCE_FLOWS : 0;
 
 	for (unsigned i = batch->flow_count; i > oldest; i--) {
-		struct coalesce_flow *flow = &batch->flows[i - 1];
-
-		if (!same_flow(flow, segment))
-			continue;
-		if (may_follow(flow, segment))
-			return flow;
-		flow->open = false;
-		return NULL;
+		if (same_flow(&batch->flows[i - 1], segment))
+			return &batch->flows[i - 1];
 	}
 	return NULL;
 }
 
-/* A frame that is no segment: whatever flow it belongs to, nothing may go past it. */
-static void end_flows(struct coalesce_batch *batch)
+/* The one that a segment becomes part of; NULL: none. What it does not fit is ended, or what comes
+ * later could overtake it. */
+static struct coalesce_flow *find_flow(struct coalesce_batch *batch, const struct segment *segment)
 {
-	for (unsigned i = 0; i < batch->flow_count; i++)
+	struct coalesce_flow *flow = newest_of_flow(batch, segment);
+
+	if (flow == NULL || may_follow(flow, segment))
+		return flow;
+	flow->open = false;
+	return NULL;
+}
+
+/* A frame that is no segment: nothing of its flow may go past it. */
+static void end_flows(struct coalesce_batch *batch, enum kind kind, const struct segment *segment)
+{
+	struct coalesce_flow *flow = kind == OTHER_TCP ? newest_of_flow(batch, segment) : NULL;
+
+	if (flow != NULL)
+		flow->open = false;
+	for (unsigned i = 0; kind == UNKNOWN && i < batch->flow_count; i++)
 		batch->flows[i].open = false;
 }
 
@@ -269,8 +308,10 @@ unsigned frames_coalesce(
 		struct segment segment;
 
 		batch->flow_of[i] = NONE;
-		if (!read_segment(frames[i], &segment, batch->parts[i], &batch->part_counts[i])) {
-			end_flows(batch);
+		enum kind kind =
+			read_segment(frames[i], &segment, batch->parts[i], &batch->part_counts[i]);
+		if (kind != SEGMENT) {
+			end_flows(batch, kind, &segment);
 			out[made++] = frames[i];
 			continue;
 		}

@@ -8,7 +8,9 @@
  * sequence numbers without a gap, every segment but the last of one size. What has a bad checksum
  * is not touched, since the large frame's is made anew and would hide that.
  *
- * Frames of a flow keep their order: what cannot be put to its flow's frame ends that one.
+ * Frames of a flow keep their order: what cannot be put to its flow's frame ends that one. A sender
+ * whose IPv4 ids do not count on (they may stay 0, RFC 6864) gets nothing put together, since
+ * cutting has no such form.
  */
 #pragma once
 

@@ -29,7 +29,8 @@ struct port_counters {
 	uint64_t rx_replicated; /* frames beyond the first that came of one frame of this port:
 				 * copies by flooding, and segments */
 	uint64_t tx_cut;	/* large frames that were cut for this port */
-	uint64_t tx_merged;	/* frames that became part of another one, for this port */
+	uint64_t tx_merged; /* frames that became part of another one, for this port; if that was
+			     * dropped, it is one drop */
 	uint64_t drops[DROP_COUNT];
 };
 

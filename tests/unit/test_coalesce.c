@@ -177,6 +177,34 @@ static void what_is_no_neat_segment_stays_as_it_is(void **)
 	}
 }
 
+/* What belongs to another flow, or to none, is in nobody's way. */
+static void a_flow_goes_on_past_frames_of_others(void **)
+{
+	struct packet data = {.payload = 700, .tcp_flags = ACK};
+	struct packet others[] = {
+		{.ip6 = true, .tcp_flags = ACK}, /* an acknowledgement of another flow */
+		{.udp = true, .payload = 100},
+		{.tags = 1, .tcp_flags = ACK | FIN, .payload = 1},
+	};
+
+	for (unsigned own = 0; own < 2; own++) {
+		begin();
+		for (unsigned i = 0; i < 4; i++) {
+			struct packet acknowledgement = {
+				.tcp_flags = ACK, .sequence = data.sequence};
+
+			add(&data, NULL);
+			data.sequence += data.payload;
+			data.ip_id++;
+			add(i < COUNT_OF(others) ? &others[i] : &others[0], NULL);
+			if (own)
+				add(&acknowledgement, NULL);
+		}
+		/* An acknowledgement of its own keeps its place. */
+		assert_int_equal(coalesce(), own ? 12 : 5);
+	}
+}
+
 /* A sum that the device found right is not looked at. */
 static void what_is_known_to_be_right_is_believed(void **)
 {
@@ -242,6 +270,7 @@ int main(void)
 		cmocka_unit_test(a_stream_becomes_one_frame),
 		cmocka_unit_test(flows_are_put_together_side_by_side),
 		cmocka_unit_test(what_is_no_neat_segment_stays_as_it_is),
+		cmocka_unit_test(a_flow_goes_on_past_frames_of_others),
 		cmocka_unit_test(what_is_known_to_be_right_is_believed),
 		cmocka_unit_test(order_is_kept_in_any_mixture),
 	};

@@ -289,7 +289,7 @@ static uint64_t counter(const _Atomic uint64_t *value)
 	return atomic_load((_Atomic uint64_t *)value);
 }
 
-/* rx_frames + rx_replicated = tx_frames + all drops */
+/* rx_frames + rx_replicated = tx_frames + tx_merged + all drops */
 static void check_law(const struct counters *counters)
 {
 	uint64_t in = 0, out = 0;
