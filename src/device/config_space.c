@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "device/device.h"
-#include "virtlane/frame.h"
+#include "net/offloads.h"
 
 static const uint8_t always[] = {
 	VL_F_VERSION_1,	    VL_F_ANY_LAYOUT, VL_F_INDIRECT_DESC,  VL_F_EVENT_IDX,
@@ -27,36 +27,6 @@ static const uint8_t control[] = {
 	VL_F_CTRL_GUEST_OFFLOADS,
 	VL_F_GUEST_ANNOUNCE,
 };
-
-/* The features of each offload: what a driver takes, and what it sends. */
-static const struct {
-	uint32_t offload;
-	uint64_t taken, sent;
-} offload_features[] = {
-#define FEATURE(name) (UINT64_C(1) << VL_F_##name)
-	{VL_OFFLOAD_CSUM, FEATURE(GUEST_CSUM), FEATURE(CSUM)},
-	{VL_OFFLOAD_TSO4, FEATURE(GUEST_TSO4), FEATURE(HOST_TSO4)},
-	{VL_OFFLOAD_TSO6, FEATURE(GUEST_TSO6), FEATURE(HOST_TSO6)},
-	{VL_OFFLOAD_ECN, FEATURE(GUEST_ECN), FEATURE(HOST_ECN)},
-	{VL_OFFLOAD_UFO, FEATURE(GUEST_UFO), FEATURE(HOST_UFO)},
-	/* The two bits go together (5.1.3.1); the header does not tell them apart. */
-	{VL_OFFLOAD_USO, FEATURE(GUEST_USO4) | FEATURE(GUEST_USO6), FEATURE(HOST_USO)},
-#undef FEATURE
-};
-
-uint32_t device_offloads_of(uint64_t features, bool taken)
-{
-	uint32_t offloads = 0;
-
-	for (unsigned i = 0; i < sizeof(offload_features) / sizeof(offload_features[0]); i++) {
-		uint64_t wanted = taken ? offload_features[i].taken : offload_features[i].sent;
-
-		if ((features & wanted) == wanted)
-			offloads |= offload_features[i].offload;
-	}
-	/* Segmentation needs partial checksums (5.1.3.1). */
-	return offloads & VL_OFFLOAD_CSUM ? offloads : 0;
-}
 
 static bool has_mac(const struct vl_device_config *config)
 {
@@ -85,10 +55,7 @@ struct vl_features device_supported_features(const struct vl_device_config *conf
 	}
 	for (unsigned i = 0; i < VL_FEATURE_COUNT / 64; i++)
 		features.word[i] &= ~config->withheld.word[i];
-	for (unsigned i = 0; i < sizeof(offload_features) / sizeof(offload_features[0]); i++) {
-		if (config->offloads_withheld & offload_features[i].offload)
-			features.word[0] &= ~(offload_features[i].taken | offload_features[i].sent);
-	}
+	features.word[0] &= ~offloads_to_features(config->offloads_withheld);
 	return features;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Life of a device and of its queues, see device.h. */
 #include "device/device.h"
+#include "net/offloads.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -278,7 +279,7 @@ void device_queue_changed(struct vl_device *device, unsigned index)
 
 void device_update_offloads(struct vl_device *device, uint64_t guest_offloads)
 {
-	uint32_t accepts = device_offloads_of(guest_offloads, true);
+	uint32_t accepts = offloads_of_features(guest_offloads, true);
 
 	device->guest_offloads = guest_offloads;
 	accepts &= ~device->config.offloads_withheld;
@@ -499,7 +500,7 @@ void vl_device_status(const struct vl_device *device, struct vl_device_status *o
 		.offloads_taken = atomic_load_explicit(
 			&((struct vl_device *)device)->accepts, memory_order_relaxed
 		),
-		.offloads_sent = device_offloads_of(device->features.word[0], false),
+		.offloads_sent = offloads_of_features(device->features.word[0], false),
 		.last_message = name == NULL ? "" : name,
 		.memory_regions = device->memory == NULL ? 0 : device->memory->count,
 		.memory_size = memory_size(device->memory),

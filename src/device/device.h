@@ -185,8 +185,6 @@ struct backend_config device_backend_config(struct vl_device *device);
 /* ---- config_space.c ---- */
 
 struct vl_features device_supported_features(const struct vl_device_config *config);
-/* VL_OFFLOAD_* that feature bits stand for, of those for what a driver takes (`taken`) or sends. */
-uint32_t device_offloads_of(uint64_t features, bool taken);
 void device_config_space(const struct vl_device *device, uint8_t out[DEVICE_CONFIG_SIZE]);
 
 /* ---- control_queue.c, filter.c ---- */

@@ -288,3 +288,34 @@ uint16_t frame_checksum(const struct vl_frame *frame)
 	}
 	return sum_finish(sum);
 }
+
+void frame_fill_checksum(
+	const struct iovec *pieces, unsigned count, const struct vl_net_header *header
+)
+{
+	uint32_t start = header->csum_start, at = start + header->csum_offset, offset = 0;
+	uint8_t *place[2] = {NULL, NULL}; /* its bytes may lie in two pieces */
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t *base = pieces[i].iov_base;
+		uint32_t size = (uint32_t)pieces[i].iov_len;
+		uint32_t skip = start > offset ? start - offset : 0;
+
+		for (uint32_t k = 0; k < 2; k++) {
+			if (at + k - offset < size)
+				place[k] = base + (at + k - offset);
+		}
+		if (skip < size) {
+			uint64_t piece = bytes_sum(base + skip, size - skip);
+
+			sum += (offset + skip - start) % 2 ? sum_odd(piece) : piece;
+		}
+		offset += size;
+	}
+	uint16_t result = sum_finish(sum);
+	for (unsigned k = 0; k < 2; k++) {
+		if (place[k] != NULL)
+			*place[k] = ((const uint8_t *)&result)[k];
+	}
+}

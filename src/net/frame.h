@@ -110,3 +110,8 @@ static inline uint32_t frame_needs(const struct vl_net_header *header)
 /* The Internet checksum (RFC 1071) over a checked frame from csum_start to its end, as it is to
  * be stored at csum_start + csum_offset: in the order of memory (checksum.h). */
 uint16_t frame_checksum(const struct vl_frame *frame);
+/* Fill in the checksum of a frame that was copied to pieces of memory of our own: what is summed up
+ * is what is sent. The header is the frame's, and asks for it. */
+void frame_fill_checksum(
+	const struct iovec *pieces, unsigned count, const struct vl_net_header *header
+);

@@ -20,7 +20,6 @@
 
 #include "base/log.h"
 #include "base/netns.h"
-#include "net/checksum.h"
 #include "net/frame.h"
 #include "port/ethdev.h"
 
@@ -140,32 +139,19 @@ append(struct port_ethdev *ethdev,
 	return true;
 }
 
-/* Fill in a checksum that the device does not compute. */
-static void fill_checksum(struct rte_mbuf *mbuf, const struct vl_net_header *header)
+/* Fill in a checksum that the device does not compute. False: the frame is in too many pieces. */
+static bool fill_checksum(struct rte_mbuf *mbuf, const struct vl_net_header *header)
 {
-	uint32_t skip = header->csum_start, at = skip + header->csum_offset, offset = 0;
-	uint64_t sum = 0;
-	uint8_t *place[2] = {NULL, NULL};
+	struct iovec pieces[ETHDEV_FRAME_SPANS];
+	unsigned count = 0;
 
-	for (struct rte_mbuf *m = mbuf; m != NULL; offset += m->data_len, m = m->next) {
-		uint32_t first = skip > offset ? skip - offset : 0;
-
-		for (uint32_t i = 0; i < 2; i++) {
-			if (at + i - offset < m->data_len)
-				place[i] = rte_pktmbuf_mtod_offset(m, uint8_t *, at + i - offset);
-		}
-		if (first >= m->data_len)
-			continue;
-		uint64_t piece = bytes_sum(
-			rte_pktmbuf_mtod_offset(m, uint8_t *, first), m->data_len - first
-		);
-		sum += (offset + first - skip) % 2 ? sum_odd(piece) : piece;
+	for (struct rte_mbuf *m = mbuf; m != NULL; m = m->next) {
+		if (count == ETHDEV_FRAME_SPANS)
+			return false;
+		pieces[count++] = (struct iovec){rte_pktmbuf_mtod(m, void *), m->data_len};
 	}
-	uint16_t result = sum_finish(sum);
-	for (unsigned i = 0; i < 2; i++) {
-		if (place[i] != NULL)
-			*place[i] = ((const uint8_t *)&result)[i];
-	}
+	frame_fill_checksum(pieces, count, header);
+	return true;
 }
 
 /* Ask for a checksum, and for segmentation. False: not of this device. What is looked at are
@@ -242,10 +228,8 @@ copy_frame(struct port_ethdev *ethdev, const struct vl_frame *frame, int *verdic
 	    && !ask_device(ethdev, mbuf, &frame->header)) {
 		/* `accepts` has seen to it that a large one can be cut, but for what it could not
 		 * know. */
-		if (frame->header.gso_type != VL_GSO_NONE)
+		if (frame->header.gso_type != VL_GSO_NONE || !fill_checksum(mbuf, &frame->header))
 			*verdict = DROP_OFFLOAD;
-		else
-			fill_checksum(mbuf, &frame->header);
 	}
 	if (mbuf != NULL && !whole && !(ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
 		*verdict = DROP_TOO_LARGE;

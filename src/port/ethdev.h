@@ -16,7 +16,6 @@ struct ethdev_queue {
 	/* one borrower's */
 	struct rte_mbuf *borrowed[VL_BURST_MAX]; /* not given back yet: from `first` on */
 	unsigned first, count;
-	uint32_t spans_used;
 	struct iovec spans[VL_BURST_MAX * ETHDEV_FRAME_SPANS];
 };
 

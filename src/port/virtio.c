@@ -3,11 +3,11 @@
  * A virtio port: the driver's side of a virtio-net device that somebody else serves over a
  * vhost-user socket - another switch, so that one can be plugged into the other.
  *
- * States: without a device the port waits, and tries once a second to get one. Opening a device
- * takes answers from its back end, so a thread of its own does that (one at a time, and never for
- * longer than OPEN_TIMEOUT_MS an answer), and the control thread looks once a second whether it is
- * done. The driver is then published to the workers. When the session ends it is taken back,
- * closed, and the port waits again.
+ * States: without a device the port waits: it listens, or tries to connect once a second. Opening
+ * and closing a device takes answers from its back end, so threads of their own do that (never for
+ * longer than OPEN_TIMEOUT_MS an answer), and the control thread looks once a second whether a
+ * device is open. The driver is then published to the workers. When the session ends, or the device
+ * breaks a ring, it is taken back, and the port waits again.
  *
  * A driver's calls are for one thread at a time for each pair, and a worker that takes frames from
  * a pair need not be the one that sends some to it: hence a lock a pair, held for a call.
@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/unix_socket.h"
 #include "net/frame.h"
+#include "net/offloads.h"
 #include "port/port.h"
 #include "virtlane/driver.h"
 
@@ -213,7 +214,6 @@ static void finish_elements(
 	uint32_t offloads = atomic_load_explicit(
 		&((struct port_virtio *)virtio)->offloads, memory_order_relaxed
 	);
-	uint32_t at = (uint32_t)frame->header.csum_start + frame->header.csum_offset;
 	uint16_t num_buffers = elements[0].header.num_buffers;
 
 	if ((frame->header.flags & VL_NET_NEEDS_CSUM) && (offloads & VL_OFFLOAD_CSUM))
@@ -221,10 +221,10 @@ static void finish_elements(
 	elements[0].header = (struct vl_net_header){.num_buffers = num_buffers};
 	if (!(frame->header.flags & VL_NET_NEEDS_CSUM))
 		return;
-	uint16_t sum = frame_checksum(frame);
-	for (uint32_t i = 0; i < sizeof(sum); i++)
-		elements[(at + i) / BUFFER_SIZE].data[(at + i) % BUFFER_SIZE] =
-			((const uint8_t *)&sum)[i];
+	struct iovec pieces[PIECES_MAX];
+	for (unsigned i = 0; i < num_buffers; i++)
+		pieces[i] = (struct iovec){elements[i].data, elements[i].length};
+	frame_fill_checksum(pieces, num_buffers, &frame->header);
 }
 
 /* Send one frame. 1: sent; 0: no room now; else -1 and *result. */
@@ -329,29 +329,21 @@ static void virtio_woken(struct port *port, unsigned index)
 
 /* ---- session ---- */
 
-static int run_apart(void *(*run)(void *context), void *context);
-static void *close_driver(void *context);
-
-static uint32_t offloads_of(const struct vl_features *features)
+static void *close_driver(void *context)
 {
-	static const struct {
-		uint8_t feature;
-		uint32_t offload;
-	} map[] = {
-		{VL_F_CSUM, VL_OFFLOAD_CSUM},
-		{VL_F_HOST_TSO4, VL_OFFLOAD_TSO4},
-		{VL_F_HOST_TSO6, VL_OFFLOAD_TSO6},
-		{VL_F_HOST_ECN, VL_OFFLOAD_ECN},
-		{VL_F_HOST_UFO, VL_OFFLOAD_UFO},
-		{VL_F_HOST_USO, VL_OFFLOAD_USO},
-	};
-	uint32_t offloads = 0;
+	vl_driver_close(context);
+	return NULL;
+}
 
-	for (unsigned i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
-		if (vl_features_have(features, map[i].feature))
-			offloads |= map[i].offload;
-	}
-	return offloads & VL_OFFLOAD_CSUM ? offloads : 0;
+/* A thread that nobody waits for: what it does takes as long as somebody else's answers. */
+static int run_apart(void *(*run)(void *context), void *context)
+{
+	pthread_t thread;
+	int error = pthread_create(&thread, NULL, run, context);
+
+	if (error == 0)
+		(void)pthread_detach(thread);
+	return -error;
 }
 
 /* Nothing may use the driver when this returns. */
@@ -426,7 +418,8 @@ static void begin_session(struct port_virtio *virtio, struct vl_driver *driver)
 		return;
 	}
 	vl_driver_status(driver, &status);
-	virtio->taken = offloads_of(&status.features);
+	/* What a driver sends is what its device takes. */
+	virtio->taken = offloads_of_features(status.features.word[0], false);
 	virtio->last_error[0] = '\0';
 	atomic_store_explicit(
 		&virtio->offloads,
@@ -448,24 +441,9 @@ static void begin_session(struct port_virtio *virtio, struct vl_driver *driver)
 /* What the port would like; which of it there is the device says. */
 static struct vl_features liked_features(uint32_t offloads)
 {
-	static const struct {
-		uint32_t offload;
-		uint8_t features[3];
-	} map[] = {
-		{VL_OFFLOAD_CSUM, {VL_F_CSUM, VL_F_GUEST_CSUM, VL_F_MRG_RXBUF}},
-		{VL_OFFLOAD_TSO4, {VL_F_HOST_TSO4, VL_F_GUEST_TSO4, VL_F_MRG_RXBUF}},
-		{VL_OFFLOAD_TSO6, {VL_F_HOST_TSO6, VL_F_GUEST_TSO6, VL_F_MRG_RXBUF}},
-		{VL_OFFLOAD_ECN, {VL_F_HOST_ECN, VL_F_GUEST_ECN, VL_F_MRG_RXBUF}},
-		{VL_OFFLOAD_UFO, {VL_F_HOST_UFO, VL_F_GUEST_UFO, VL_F_MRG_RXBUF}},
-		{VL_OFFLOAD_USO, {VL_F_HOST_USO, VL_F_GUEST_USO4, VL_F_GUEST_USO6}},
-	};
-	struct vl_features features = {0};
+	struct vl_features features = {{offloads_to_features(offloads)}};
 
 	vl_features_add(&features, VL_F_MRG_RXBUF); /* for frames beyond BUFFER_SIZE */
-	for (unsigned i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
-		for (unsigned k = 0; k < 3 && (offloads & map[i].offload); k++)
-			vl_features_add(&features, map[i].features[k]);
-	}
 	return features;
 }
 
@@ -486,23 +464,6 @@ static void *open_driver(void *context)
 	if (atomic_exchange_explicit(&opening->state, OPENED, memory_order_acq_rel) == ABANDONED)
 		free_opening(opening);
 	return NULL;
-}
-
-static void *close_driver(void *context)
-{
-	vl_driver_close(context);
-	return NULL;
-}
-
-/* A thread that nobody waits for: what it does takes as long as somebody else's answers. */
-static int run_apart(void *(*run)(void *context), void *context)
-{
-	pthread_t thread;
-	int error = pthread_create(&thread, NULL, run, context);
-
-	if (error == 0)
-		(void)pthread_detach(thread);
-	return -error;
 }
 
 /* `socket`: of a back end that has connected; 0: connect to it. */

@@ -623,6 +623,31 @@ static void sums_do_not_depend_on_how_a_frame_is_cut(void **)
 	}
 }
 
+static void a_sum_is_filled_in_wherever_its_bytes_lie(void **)
+{
+	struct random random = {78};
+
+	for (unsigned round = 0; round < 3000; round++) {
+		struct cuts cuts = {.count = random_below(&random, TRAFFIC_CUTS_MAX)};
+		uint32_t size = 40 + random_below(&random, 300);
+		struct vl_net_header header = {
+			.csum_start = (uint16_t)random_below(&random, 30),
+			.csum_offset = (uint16_t)random_below(&random, 8),
+		};
+		uint32_t start = header.csum_start;
+		struct built_frame built;
+
+		pattern_fill(bytes, size, round);
+		uint16_t wanted = traffic_checksum(bytes + start, size - start);
+		for (unsigned i = 0; i < cuts.count; i++)
+			cuts.sizes[i] = 1 + random_below(&random, 9);
+		/* All of it in pieces that point into `bytes`. */
+		frame_build(&built, bytes, size, 0, &cuts);
+		frame_fill_checksum(built.frame.tail, built.frame.tail_count, &header);
+		assert_int_equal(load_be16(bytes + start + header.csum_offset), wanted);
+	}
+}
+
 static void the_largest_frame_of_ones_sums_up(void **)
 {
 	memset(bytes, 0xff, FRAME_MAX);
@@ -656,6 +681,7 @@ int main(void)
 		cmocka_unit_test(short_and_lying_frames_have_a_hash),
 		cmocka_unit_test(sums_are_those_of_the_rfc),
 		cmocka_unit_test(sums_do_not_depend_on_how_a_frame_is_cut),
+		cmocka_unit_test(a_sum_is_filled_in_wherever_its_bytes_lie),
 		cmocka_unit_test(the_largest_frame_of_ones_sums_up),
 	};
 
