@@ -34,6 +34,12 @@ static inline struct port *switch_port(const struct switch_state *sw, unsigned i
 	return atomic_load_explicit(&((struct switch_state *)sw)->ports[id], memory_order_acquire);
 }
 
+/* Return when every worker has passed: what was unpublished before is not used after. */
+static inline void switch_synchronize(struct switch_state *sw)
+{
+	rte_rcu_qsbr_synchronize(sw->qsbr, RTE_QSBR_THRID_INVALID);
+}
+
 /* Seconds of the monotonic clock. */
 uint32_t switch_now(void);
 

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/sigbus.h"
+#include "switch/assign.h"
 #include "switch/balance.h"
 #include "switch/state.h"
 
@@ -42,21 +43,12 @@ static unsigned port_count(const struct switch_state *sw)
 
 static void hook_synchronize(void *context)
 {
-	struct switch_state *sw = context;
-
-	rte_rcu_qsbr_synchronize(sw->qsbr, RTE_QSBR_THRID_INVALID);
-}
-
-static struct worker *worker_of(struct switch_state *sw, const struct port *port, unsigned queue)
-{
-	int worker = sw->assigned[port->id][queue];
-
-	return worker < 0 ? NULL : &sw->workers[worker];
+	switch_synchronize(context);
 }
 
 static void hook_wake(void *context, struct port *port, unsigned queue)
 {
-	struct worker *worker = worker_of(context, port, queue);
+	struct worker *worker = assigned_worker(context, port, queue);
 
 	if (worker != NULL)
 		worker_rouse(worker, port->id, queue);
@@ -64,7 +56,7 @@ static void hook_wake(void *context, struct port *port, unsigned queue)
 
 static void hook_watch(void *context, struct port *port, unsigned queue, int old_fd)
 {
-	struct worker *worker = worker_of(context, port, queue);
+	struct worker *worker = assigned_worker(context, port, queue);
 
 	if (worker != NULL)
 		worker_watch(worker, port->id, queue, old_fd, port->watch_fds[queue]);
@@ -74,150 +66,6 @@ static void hook_announce(void *context, struct port *port, const uint8_t mac[6]
 {
 	atomic_store_explicit(&port->announce, mac_key_make(mac, 0), memory_order_relaxed);
 	hook_wake(context, port, 0);
-}
-
-/* ---- what a worker polls ---- */
-
-static void replace_polls(struct switch_state *sw, struct worker *worker, struct poll_set *polls)
-{
-	struct poll_set *old =
-		atomic_exchange_explicit(&worker->polls, polls, memory_order_acq_rel);
-
-	hook_synchronize(sw);
-	free(old);
-	worker_wake(worker);
-}
-
-static struct poll_set *polls_of(const struct worker *worker)
-{
-	return atomic_load_explicit(&((struct worker *)worker)->polls, memory_order_relaxed);
-}
-
-/* A copy of a worker's set with one more place. */
-static struct poll_set *copy_polls(const struct worker *worker)
-{
-	const struct poll_set *old = polls_of(worker);
-	unsigned count = old == NULL ? 0 : old->count;
-	size_t each = sizeof(old->entries[0]) + sizeof(old->awake[0]);
-	struct poll_set *polls = calloc(1, sizeof(*polls) + (count + 1) * each);
-
-	if (polls == NULL)
-		return NULL;
-	polls->awake = (uint32_t *)&polls->entries[count + 1];
-	for (; polls->count < count; polls->count++) {
-		const struct poll_entry *entry = &old->entries[polls->count];
-
-		polls->entries[polls->count] =
-			(struct poll_entry){.port = entry->port, .queue = entry->queue};
-	}
-	return polls;
-}
-
-/* Take a port, or one queue of it (-1: all), out of a worker's set. In place, so that it cannot
- * fail for want of memory: the worker has no set for the moment it takes. */
-static void
-shrink_polls(struct switch_state *sw, struct worker *worker, const struct port *port, int queue)
-{
-	struct poll_set *polls =
-		atomic_exchange_explicit(&worker->polls, NULL, memory_order_acq_rel);
-	unsigned kept = 0;
-
-	if (polls == NULL)
-		return;
-	hook_synchronize(sw);
-	for (unsigned i = 0; i < polls->count; i++) {
-		const struct poll_entry *entry = &polls->entries[i];
-
-		if (entry->port != port || (queue >= 0 && entry->queue != queue))
-			polls->entries[kept++] = *entry;
-	}
-	polls->count = kept;
-	polls->adopted = false;
-	atomic_store_explicit(&worker->polls, polls, memory_order_release);
-	worker_wake(worker);
-}
-
-static struct worker *least_busy(struct switch_state *sw)
-{
-	struct worker *best = &sw->workers[0];
-	unsigned fewest = UINT32_MAX;
-
-	for (unsigned i = 0; i < sw->settings.worker_count; i++) {
-		const struct poll_set *polls = polls_of(&sw->workers[i]);
-		unsigned n = polls == NULL ? 0 : polls->count;
-
-		if (n < fewest) {
-			fewest = n;
-			best = &sw->workers[i];
-		}
-	}
-	return best;
-}
-
-/* Have a queue that nobody polls polled; `polls` is a copy of the worker's set. */
-static void give_queue(
-	struct switch_state *sw,
-	struct worker *worker,
-	struct poll_set *polls,
-	struct port *port,
-	unsigned queue
-)
-{
-	polls->entries[polls->count++] = (struct poll_entry){
-		.port = port,
-		.queue = (uint16_t)queue,
-	};
-	sw->assigned[port->id][queue] = (int16_t)worker->index;
-	worker_watch(worker, port->id, queue, -1, port->watch_fds[queue]);
-	replace_polls(sw, worker, polls);
-}
-
-static int assign_queue(struct switch_state *sw, struct port *port, unsigned queue)
-{
-	struct worker *worker = least_busy(sw);
-	struct poll_set *polls = copy_polls(worker);
-
-	if (polls == NULL)
-		return -ENOMEM;
-	give_queue(sw, worker, polls, port, queue);
-	return 0;
-}
-
-/* To another worker. What the old one has borrowed is delivered before, so frames keep their order.
- */
-static void
-move_queue(struct switch_state *sw, struct port *port, unsigned queue, struct worker *worker)
-{
-	struct worker *old = worker_of(sw, port, queue);
-	struct poll_set *polls = copy_polls(worker);
-
-	if (polls == NULL)
-		return; /* it can stay where it is */
-	shrink_polls(sw, old, port, (int)queue);
-	worker_watch(old, port->id, queue, port->watch_fds[queue], -1);
-	give_queue(sw, worker, polls, port, queue);
-	worker->moved++;
-	log_info(
-		LOG_SWITCH,
-		"%s/%u: moved from worker %u to %u",
-		port->settings.name,
-		queue,
-		old->index,
-		worker->index
-	);
-}
-
-static void unassign_queues(struct switch_state *sw, struct port *port)
-{
-	for (unsigned i = 0; i < sw->settings.worker_count; i++)
-		shrink_polls(sw, &sw->workers[i], port, -1);
-	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
-		struct worker *worker = worker_of(sw, port, queue);
-
-		if (worker != NULL)
-			worker_watch(worker, port->id, queue, port->watch_fds[queue], -1);
-		sw->assigned[port->id][queue] = -1;
-	}
 }
 
 /* ---- life ---- */
@@ -274,7 +122,7 @@ static void rebalance(struct switch_state *sw)
 		}
 	}
 	if (balance_choose(queues, n, sw->settings.worker_count, &move)) {
-		move_queue(
+		assign_move(
 			sw, names[move.queue].port, names[move.queue].queue, &sw->workers[move.to]
 		);
 		sw->settled = 0;
@@ -602,15 +450,15 @@ static void remove_port(struct switch_state *sw, struct port *port)
 	while (sw->order[place] != id)
 		place++;
 	pair_ports(sw, port);
-	unassign_queues(sw, port);
+	assign_none(sw, port);
 	atomic_store_explicit(&sw->ports[id], NULL, memory_order_release);
 	memmove(&sw->order[place], &sw->order[place + 1], (n - place - 1) * sizeof(sw->order[0]));
 	atomic_store_explicit(&sw->port_count, n - 1, memory_order_relaxed);
-	hook_synchronize(sw);
+	switch_synchronize(sw);
 	(void)mac_table_flush(sw->macs, id, -1, true);
 	/* Once more: a worker may have looked an address up before it was flushed, and the next
 	 * port gets the same id. */
-	hook_synchronize(sw);
+	switch_synchronize(sw);
 	read_status(sw, port, &sw->last_status);
 	port_counters_add(&sw->removed, &sw->last_status.counters);
 	port_destroy(port);
@@ -709,7 +557,7 @@ int switch_port_set_policy(
 		atomic_exchange_explicit(&port->policy, copy, memory_order_acq_rel);
 	port->settings.policy = *policy;
 	pair_ports(sw, NULL);
-	hook_synchronize(sw);
+	switch_synchronize(sw);
 	free(old);
 	return 0;
 }
@@ -792,7 +640,7 @@ int switch_worker_status(const struct switch_state *sw, unsigned index, struct w
 	if (index >= sw->settings.worker_count)
 		return -ENOENT;
 	struct worker *worker = (struct worker *)&sw->workers[index];
-	const struct poll_set *polls = polls_of(worker);
+	const struct poll_set *polls = worker_polls(worker);
 
 	*out = (struct worker_status){
 		.cpu = worker->cpu,
@@ -814,7 +662,7 @@ bool switch_worker_queue(
 {
 	if (index >= sw->settings.worker_count)
 		return false;
-	const struct poll_set *polls = polls_of(&sw->workers[index]);
+	const struct poll_set *polls = worker_polls(&sw->workers[index]);
 	if (polls == NULL || n >= polls->count)
 		return false;
 	out->port = polls->entries[n].port->settings.name;
