@@ -37,6 +37,15 @@ def answers(host, address, **options):
     return result
 
 
+def no_answer(host, address):
+    """A ping that must get no reply. Its ARP entry is forgotten: a later frame would be queued on it
+    and lost when the kernel gives it up."""
+    result = ping(host, address, count=1)
+    host.run("ip neigh flush all")
+    if result.received:
+        raise AssertionError(f"ping {address}: {result}")
+
+
 IPERF_PORT = 5201
 _LISTENING = f"grep -qs ':{IPERF_PORT:04X} 0*:0000 0A' /proc/net/tcp /proc/net/tcp6"
 
