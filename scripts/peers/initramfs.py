@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Initial ramdisks for the guests: busybox, virtio modules, iperf3, ethtool, and an init that
-takes commands from the console."""
+"""Initial ramdisks for the guests: busybox, virtio modules, iperf3, ethtool, tcpdump, and an
+init that takes commands from the console."""
 
 import functools
 import hashlib
@@ -13,7 +13,7 @@ import tempfile
 
 from . import paths
 
-TOOLS = ("iperf3", "ethtool")
+TOOLS = ("iperf3", "ethtool", "tcpdump")
 
 # In the order in which they need each other.
 QEMU_MODULES = (
@@ -28,7 +28,8 @@ UML_MODULES = (
 # Reads "ID COMMAND" lines; answers with the output and a line "@@ID STATUS".
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
-mkdir -p /proc /sys /dev /tmp /run
+mkdir -p /proc /sys /dev /tmp /run /etc
+echo root:x:0:0::/:/bin/sh > /etc/passwd
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stock Linux guests: Debian kernels in QEMU and as User Mode Linux."""
 
+import re
+
 import pytest
 
 from peers import netns, traffic, virtlane
@@ -155,18 +157,50 @@ def test_two_trunks_carry_vlan_interfaces_between_guests(rig):
 # Large frames
 
 
+CAPTURED = 1000  # frames
+
+
+def start_capture(guest):
+    guest.run(
+        f"rm -f /tmp/done; (tcpdump -Z root -i eth0 -s 96 -c {CAPTURED} -w /tmp/frames tcp dst port"
+        f" {traffic.IPERF_PORT} 2>/tmp/tcpdump; touch /tmp/done) >/dev/null &"
+        " until grep -q listening /tmp/tcpdump 2>/dev/null; do sleep 0.05; done"
+    )
+
+
+def captured(guest):
+    """Frames with payload: IP id, flags, sequence numbers, and length, as tcpdump prints them."""
+    printed = guest.run(
+        "n=0; until [ -e /tmp/done ] || [ $n -gt 100 ]; do n=$((n + 1)); sleep 0.1; done;"
+        " tcpdump -Z root -r /tmp/frames -n -v -S -t 2>/dev/null | grep -v '^$'; rm /tmp/tcpdump", timeout=60
+    )
+    found = re.findall(
+        r"id (\d+),.*\n.* Flags \[(\S+)\],.* seq (\d+):\d+, ack .* length (\d+)", printed
+    )
+    return {int(number): (int(length), flags, ip_id) for ip_id, flags, number, length in found}
+
+
 def test_large_frames_pass_between_stock_guests_as_they_are(rig, say):
+    """Captures at both ends show the same frames, most of them larger than any MTU."""
     a, b = rig.qemu("vm1"), rig.uml("uml1")
     for guest in (a, b):
         assert "offload: on" in guest.run("ethtool -k eth0 | grep tcp-segmentation-offload:")
     for sender, receiver in ((a, b), (b, a)):
         before = rig.switch.counters(receiver.name)
+        for guest in (a, b):
+            start_capture(guest)
         traffic.iperf_gbits(sender, receiver, receiver.ip, seconds=2)
         after = rig.switch.counters(receiver.name)
         size = mean_size(before, after, "tx")
-        say(f"{sender} to {receiver}: {size:.0f} bytes a frame")
+        sent, arrived = captured(sender), captured(receiver)
+        same = sent.keys() & arrived.keys()
+        large = sum(sent[number][0] > 1448 for number in same)
+        say(f"{sender} to {receiver}: {size:.0f} bytes a frame; {len(same)} frames seen at both ends,"
+            f" {large} larger than an MTU")
         assert size > 4000
         assert after["tx_cut"] == 0
+        assert {number: sent[number] for number in same} == {n: arrived[n] for n in same}
+        assert large > len(same) / 2 > CAPTURED / 8
 
 
 def test_a_guest_is_told_to_cut_for_itself_while_it_runs(rig, say):
