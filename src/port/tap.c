@@ -7,9 +7,10 @@
  * does the switch for receivers that take no large ones. Setting `offloads` says what the kernel
  * may leave to us (TUNSETOFFLOAD), and which large frames we leave to it.
  *
- * A frame to the kernel is one writev() from where the frame lies. Frames from the kernel are read
- * into slots of the queue.
+ * A frame to the kernel is one write from where the frame lies, frames from the kernel are read
+ * into slots of the queue, and those of a burst together are one system call.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -26,6 +27,7 @@
 #include "base/log.h"
 #include "base/netns.h"
 #include "net/frame.h"
+#include "port/batch_io.h"
 #include "port/port.h"
 
 /* Newer than the headers of Debian 12. */
@@ -39,15 +41,21 @@ enum {
 	/* A slot holds any frame the kernel may have; only what is used of it becomes memory. */
 	SLOT_SIZE = 66 * 1024,
 	SLOTS_SIZE = SLOT_SIZE * VL_BURST_MAX,
-	WRITE_SPANS_MAX = 1024, /* IOV_MAX of Linux */
+	WRITE_SPANS_MAX =
+		1024, /* IOV_MAX of Linux: of one frame, and so of those written together */
+	READS = 16,   /* together, when there is more than one frame */
 };
+
+static_assert((int)VL_BURST_MAX <= (int)BATCH_IO_MAX, "a burst is one batch");
 
 struct tap_queue {
 	atomic_int fd; /* -1: not open */
 	uint8_t *slots;
 	struct iovec tails[VL_BURST_MAX];
 	uint32_t sizes[VL_BURST_MAX]; /* bytes in each slot */
-	unsigned first, count;	      /* slots with frames that were not given back yet */
+	uint8_t filled[VL_BURST_MAX]; /* slots with frames, in their order */
+	unsigned first, count;	      /* places in it: of those that were not given back yet */
+	struct batch_io reads, writes;
 };
 
 struct port_tap {
@@ -82,16 +90,31 @@ static void slot_to_frame(uint8_t *slot, size_t size, struct iovec *tail, struct
 	frame->tail_count = tail->iov_len > 0 ? 1 : 0;
 }
 
+/* Where there is one frame there may be more: those are read together. */
 static unsigned read_slots(struct tap_queue *tap, int fd, unsigned max)
 {
-	unsigned n = 0;
+	unsigned used = 0, n = 0, batch = 1;
 
-	while (n < max) {
-		ssize_t size = read(fd, tap->slots + (size_t)n * SLOT_SIZE, SLOT_SIZE);
+	while (used < max) {
+		struct iovec slots[READS];
+		int sizes[READS];
+		unsigned before = n;
 
-		if (size < HEADER_SIZE)
+		if (batch > max - used)
+			batch = max - used;
+		for (unsigned i = 0; i < batch; i++)
+			slots[i] = (struct iovec
+			){tap->slots + (size_t)(used + i) * SLOT_SIZE, SLOT_SIZE};
+		batch_io_read(&tap->reads, fd, slots, batch, sizes);
+		for (unsigned i = 0; i < batch; i++, used++) {
+			if (sizes[i] < HEADER_SIZE)
+				continue;
+			tap->sizes[used] = (uint32_t)sizes[i];
+			tap->filled[n++] = (uint8_t)used;
+		}
+		if (n - before < batch)
 			break;
-		tap->sizes[n++] = (uint32_t)size;
+		batch = READS;
 	}
 	return n;
 }
@@ -109,7 +132,7 @@ static int tap_borrow(struct port *port, unsigned queue, struct vl_frame *frames
 		tap->count = read_slots(tap, fd, max);
 	}
 	for (; n < max && n < tap->count; n++) {
-		unsigned slot = tap->first + n;
+		unsigned slot = tap->filled[tap->first + n];
 
 		slot_to_frame(
 			tap->slots + (size_t)slot * SLOT_SIZE,
@@ -129,40 +152,81 @@ static void tap_give_back(struct port *port, unsigned queue, unsigned done, unsi
 	tap->count = put_off;
 }
 
-/* One frame to the kernel: DELIVERED, a drop reason, or -EAGAIN. */
-static int write_frame(int fd, const struct vl_frame *frame)
+/* The pieces of a frame, its virtio-net header first; how many. */
+static uint32_t frame_spans(const struct vl_frame *frame, struct iovec *spans)
 {
-	struct iovec spans[WRITE_SPANS_MAX];
-	struct vl_net_header header = frame->header;
-
-	if (frame->tail_count > WRITE_SPANS_MAX - 2)
-		return DROP_TAP_WRITE;
-	spans[0] = (struct iovec){&header, HEADER_SIZE};
+	spans[0] = (struct iovec){(void *)&frame->header, HEADER_SIZE};
 	spans[1] = (struct iovec){frame->head, frame->head_size};
 	memcpy(&spans[2], frame->tail, frame->tail_count * sizeof(spans[0]));
-	if (writev(fd, spans, 2 + frame->tail_count) >= 0)
+	return 2u + frame->tail_count;
+}
+
+/* The result of a write: DELIVERED, a drop reason, or -EAGAIN. */
+static int verdict_of(int written)
+{
+	if (written >= 0)
 		return DELIVERED;
-	switch (errno) {
-	case EAGAIN:
+	switch (written) {
+	case -EAGAIN:
 		return -EAGAIN;
-	case EIO: /* the interface is down */
+	case -EIO: /* the interface is down */
 		return DROP_PORT_DOWN;
 	default:
 		return DROP_TAP_WRITE;
 	}
 }
 
+/* As many frames as there is room for among the spans of one batch; how many were dealt with. */
+static unsigned write_frames(
+	struct tap_queue *tap,
+	int fd,
+	const struct vl_frame *const *frames,
+	unsigned count,
+	int *results
+)
+{
+	struct iovec spans[WRITE_SPANS_MAX];
+	struct batch_write writes[VL_BURST_MAX];
+	uint32_t used = 0;
+	unsigned n = 0;
+
+	if (frames[0]->tail_count > WRITE_SPANS_MAX - 2) {
+		results[0] = DROP_TAP_WRITE;
+		return 1;
+	}
+	for (; n < count && used + 2 + frames[n]->tail_count <= WRITE_SPANS_MAX; n++) {
+		writes[n] =
+			(struct batch_write){&spans[used], frame_spans(frames[n], &spans[used])};
+		used += writes[n].count;
+	}
+	batch_io_write(&tap->writes, fd, writes, n, results);
+	for (unsigned i = 0; i < n; i++)
+		results[i] = verdict_of(results[i]);
+	return n;
+}
+
 static unsigned
 tap_copy_in(struct port *port, unsigned queue, const struct vl_frame *const *frames, unsigned count, int *results, struct vl_copier *)
 {
-	int fd = atomic_load_explicit(&tap_of(port)->queues[queue].fd, memory_order_relaxed);
+	struct tap_queue *tap = &tap_of(port)->queues[queue];
+	int fd = atomic_load_explicit(&tap->fd, memory_order_relaxed);
+	unsigned done = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		results[i] = write_frame(fd, frames[i]);
-		if (results[i] == -EAGAIN)
-			return i;
+	if (count > VL_BURST_MAX)
+		count = VL_BURST_MAX;
+	while (done < count) {
+		done += write_frames(tap, fd, frames + done, count - done, results + done);
+		if (results[done - 1] == -EAGAIN)
+			break;
 	}
-	return count;
+	/* The last ones may be tried again. One that others have overtaken may not. */
+	while (done > 0 && results[done - 1] == -EAGAIN)
+		done--;
+	for (unsigned i = 0; i < done; i++) {
+		if (results[i] == -EAGAIN)
+			results[i] = DROP_NO_BUFFER;
+	}
+	return done;
 }
 
 static void tap_flush(struct port *, unsigned)
@@ -434,6 +498,8 @@ static void tap_destroy(struct port *port)
 	for (unsigned i = 0; i < port->settings.queues; i++) {
 		if (tap->queues[i].slots != NULL)
 			munmap(tap->queues[i].slots, SLOTS_SIZE);
+		batch_io_close(&tap->queues[i].reads);
+		batch_io_close(&tap->queues[i].writes);
 	}
 	port_fini(port);
 	free(tap);
@@ -468,6 +534,8 @@ static int open_slots(struct port_tap *tap)
 		if (slots == MAP_FAILED)
 			return -ENOMEM;
 		tap->queues[i].slots = slots;
+		batch_io_open(&tap->queues[i].reads);
+		batch_io_open(&tap->queues[i].writes);
 	}
 	return 0;
 }
