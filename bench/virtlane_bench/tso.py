@@ -3,20 +3,23 @@
 
 One iperf3 stream, nobody pinned: sender, receiver and switch share two CPUs, as they would. Subjects are
 virtlaned with two taps (all offloads; checksums only; none), Open vSwitch with userspace-tso-enable and
-two veth pairs, and Linux's bridge with the same, segmentation on and off. Last, what cutting costs by
-itself, beside rte_gso (bench/segment).
+two veth pairs, and Linux's bridge with the same, segmentation on and off. Then, through virtlaned with all
+offloads and with none, stock guests (User Mode Linux), a namespace and a NIC (net_af_packet on a veth pair,
+which can neither cut nor compute sums). Last, what cutting costs by itself, beside rte_gso (bench/segment).
 """
 
 import contextlib
 import subprocess
 
 from peers import netns, ovs, paths, traffic, virtlane
+from peers.guests import Uml
 
 from . import compare, figures, machine, report
 from .machine import BACK_END_CPU
 
 _OFFLOADS = {"all": "all", "csum": "csum", "none": "none"}
 _PORTS = ("port1", "port2")
+_PAIRS = ["vm to vm", "vm to namespace", "namespace to vm", "vm to nic"]
 _CUTS = [(65535, 1448), (65535, 536), (9014, 1448)]
 
 
@@ -37,6 +40,34 @@ def _virtlaned(offloads, seconds):
     with _hosts() as hosts, virtlane.Switch() as switch:
         for name, host in zip(_PORTS, hosts):
             switch.add_tap(name, host, offloads=offloads)
+        rate = _rate(hosts, seconds)
+        switch.check_law()
+        return rate
+
+
+def _add(stack, switch, kind, name, offloads):
+    """A port, and the host behind it."""
+    if kind == "vm":
+        return stack.enter_context(Uml(switch.add_vhost(name, offloads=offloads), name=name))
+    host = stack.enter_context(netns.Namespace(name))
+    if kind == "namespace":
+        switch.add_tap(name, host, offloads=offloads)
+    else:
+        near = stack.enter_context(netns.Namespace("near"))
+        near.run(f"ip link add nic type veth peer name eth0 netns {host.name} && ip link set nic up")
+        # As if there were a cable: what the far host sends is complete.
+        host.run("ethtool -K eth0 tx off tso off gso off && ip link set eth0 up")
+        switch.add(name, "ethdev", device="net_af_packet0,iface=nic", netns=near.name)
+    return host
+
+
+def _pair(pair, offloads, seconds):
+    with contextlib.ExitStack() as stack:
+        switch = stack.enter_context(virtlane.Switch())
+        hosts = [_add(stack, switch, kind, name, offloads)
+                 for kind, name in zip(pair.split(" to "), _PORTS)]
+        for name in _PORTS:
+            switch.wait_state(name, "up")
         rate = _rate(hosts, seconds)
         switch.check_law()
         return rate
@@ -94,6 +125,21 @@ def _compare_rates(arguments, seconds):
     return entries
 
 
+def _compare_pairs(arguments, seconds):
+    rates = {}
+    for number in range(arguments.rounds):
+        for pair in _PAIRS:
+            for offloads in ("all", "none") if number % 2 == 0 else ("none", "all"):
+                rates.setdefault((pair, offloads), []).append(_pair(pair, offloads, seconds))
+    print("\nTCP through virtlaned, Gbit/s:")
+    report.table(["", "all offloads", "none", "times as fast"], [
+        [pair, *(f"{compare.median(rates[pair, offloads]):.2f}" for offloads in ("all", "none")),
+         f"{compare.median([a / b for a, b in zip(rates[pair, 'all'], rates[pair, 'none'])]):.2f}"]
+        for pair in _PAIRS])
+    return [figures.entry("tso", f"TCP, {pair}", "all offloads", "Gbit/s", rates[pair, "all"],
+                          size="tso", peer="none", theirs=rates[pair, "none"]) for pair in _PAIRS]
+
+
 def _compare_cutting(arguments):
     entries = []
     print("\nCutting a TCP frame, cycles: alone, and from memory to buffers with checksums")
@@ -114,6 +160,8 @@ def _compare_cutting(arguments):
 def run(arguments, _huge):
     machine.require_two_cpus()
     seconds = max(arguments.seconds or 2, 1)
-    entries = _compare_rates(arguments, seconds) + _compare_cutting(arguments)
+    entries = _compare_rates(arguments, seconds)
+    entries += _compare_pairs(arguments, seconds)
+    entries += _compare_cutting(arguments)
     report.save("tso", entries)
     return entries
