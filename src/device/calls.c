@@ -87,7 +87,9 @@ bool vl_device_sleep(struct vl_device *device, unsigned pair)
 	if (queue == NULL
 	    || atomic_load_explicit(&queue->ring.broken, memory_order_relaxed) != NULL)
 		return true;
-	return !ring_notify_on(&queue->ring, queue->ring.packed);
+	bool more = ring_notify_on(&queue->ring, queue->ring.packed);
+	queue_log_ring(queue);
+	return !more;
 }
 
 bool vl_device_is_silent(const struct vl_device *device, unsigned pair)

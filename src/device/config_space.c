@@ -15,6 +15,7 @@ static const uint8_t always[] = {
 	VL_F_GUEST_TSO6,    VL_F_GUEST_ECN,  VL_F_GUEST_UFO,	  VL_F_GUEST_USO4,
 	VL_F_GUEST_USO6,    VL_F_CTRL_VQ,    VL_F_CTRL_RX,	  VL_F_CTRL_RX_EXTRA,
 	VL_F_CTRL_MAC_ADDR, VL_F_CTRL_VLAN,  VL_F_GUEST_ANNOUNCE, VL_F_CTRL_GUEST_OFFLOADS,
+	VL_F_LOG_ALL,
 };
 
 /* What stands on the control queue. */

@@ -237,7 +237,10 @@ static void run_chain(struct vl_device *device, struct queue *queue, const struc
 		if (run(device, bytes, size))
 			ack = VIRTIO_NET_OK;
 	}
+	const void *place = to.span->iov_base; /* pieces are never empty */
 	spans_put(&to, &ack, sizeof(ack));
+	if (queue_is_logged(queue))
+		queue_log(queue, place, sizeof(ack));
 	ring_held_at(&queue->ring, queue->ring.held_count - 1)->written = sizeof(ack);
 }
 

@@ -29,7 +29,8 @@ struct plan {
 	bool checksum; /* to be computed */
 };
 
-static inline struct receiver receiver_of(const struct vl_device *device, struct vl_copier *copier)
+static inline struct receiver
+receiver_of(const struct vl_device *device, const struct queue *queue, struct vl_copier *copier)
 {
 	struct vl_device *shared = (struct vl_device *)device;
 
@@ -39,7 +40,8 @@ static inline struct receiver receiver_of(const struct vl_device *device, struct
 		.filter = atomic_load_explicit(&shared->filter, memory_order_acquire),
 		.accepts = accepts,
 		.flags = accepts & VL_OFFLOAD_CSUM ? UINT8_MAX : 0,
-		.copier = copier,
+		/* What another copies, later, would be logged too early. */
+		.copier = queue_is_logged(queue) ? NULL : copier,
 	};
 }
 
@@ -237,6 +239,17 @@ copy_frame(const struct receiver *receiver, const struct queue *queue, const str
 		put_tail(receiver, &to, frame->tail[i].iov_base, frame->tail[i].iov_len);
 }
 
+/* What was written of these pieces of memory. */
+static void log_spans(const struct queue *queue, const struct iovec *spans, uint64_t written)
+{
+	for (; written > 0; spans++) {
+		uint64_t size = spans->iov_len < written ? spans->iov_len : written;
+
+		queue_log(queue, spans->iov_base, size);
+		written -= size;
+	}
+}
+
 /* ---- into plain buffers ---- */
 
 enum {
@@ -288,6 +301,20 @@ static void note_written(
 
 		ring_held_at(ring, held + i)->written = piece;
 		left -= piece;
+	}
+}
+
+/* What was written to plain buffers that were taken from the `held`-th on. */
+static void
+log_plain(struct queue *queue, uint32_t held, const struct ring_plain *buffers, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct iovec spans[] = {
+			{buffers->at[i].header, queue->header_size},
+			{buffers->at[i].data, buffers->size[i]},
+		};
+
+		log_spans(queue, spans, ring_held_at(&queue->ring, held + i)->written);
 	}
 }
 
@@ -461,6 +488,8 @@ ALWAYS_INLINE unsigned copy_plain(
 		);
 	for (unsigned i = 0; i < mixed.planned; i++)
 		put_planned(receiver, queue, &mixed.plans[i], &buffers);
+	if (queue_is_logged(queue))
+		log_plain(queue, held, &buffers, mixed.used);
 	return done;
 }
 
@@ -501,8 +530,17 @@ static unsigned copy_any(
 		__builtin_prefetch(to + 64, 1);
 		planned++;
 	}
+	/* Copying uses them up. */
+	if (queue_is_logged(queue))
+		memcpy(queue->spans_kept, queue->spans, span_used * sizeof(queue->spans[0]));
 	for (unsigned i = 0; i < planned; i++)
 		copy_frame(receiver, queue, &plans[i]);
+	for (unsigned i = 0; queue_is_logged(queue) && i < planned; i++)
+		log_spans(
+			queue,
+			queue->spans_kept + plans[i].first,
+			(uint64_t)queue->header_size + plans[i].frame->size
+		);
 	return done;
 }
 
@@ -552,7 +590,7 @@ unsigned device_copy_in(
 			results[i] = VL_DOWN;
 		return count;
 	}
-	const struct receiver receiver = receiver_of(device, copier);
+	const struct receiver receiver = receiver_of(device, queue, copier);
 	unsigned done = queue->ring.packed
 				? copy_burst(&receiver, queue, frames, count, results, true)
 				: copy_burst(&receiver, queue, frames, count, results, false);

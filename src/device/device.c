@@ -71,6 +71,7 @@ static void queue_free(struct queue *queue)
 		return;
 	ring_close(&queue->ring);
 	free(queue->spans);
+	free(queue->spans_kept);
 	free(queue);
 }
 
@@ -83,6 +84,38 @@ ring_area(struct vl_device *device, uint64_t address, uint64_t bytes, uint64_t a
 	return (uintptr_t)area % alignment == 0 ? area : NULL;
 }
 
+static bool is_logging(const struct vl_device *device)
+{
+	return vl_features_have(&device->features, VL_F_LOG_ALL);
+}
+
+/* What the device writes in a ring: used elements and its wishes; of a packed one descriptors. */
+static void queue_log_setup(
+	struct vl_device *device,
+	unsigned index,
+	const struct ring_config *config,
+	struct queue *queue
+)
+{
+	const struct vhost_vring_addr *address = &device->queues[index].address;
+
+	queue->log_fd = -1;
+	if (!is_logging(device))
+		return;
+	queue->log = (struct dirty_log){device->log->regions[0].host, device->log->regions[0].size};
+	queue->log_fd = device->log_fd;
+	queue->logged[0].size = ring_device_bytes(config->packed, config->size);
+	if (address->flags & 1 << VHOST_VRING_F_LOG)
+		queue->logged[0].guest_address = address->log_guest_addr;
+	else
+		(void)memory_guest_address(
+			device->memory, config->device, &queue->logged[0].guest_address
+		);
+	if (config->packed
+	    && memory_guest_address(device->memory, config->desc, &queue->logged[1].guest_address))
+		queue->logged[1].size = ring_desc_bytes(config->size);
+}
+
 /* 1: *config is filled; 0: something has not been said yet; -errno: what was said is wrong. */
 static int ring_configure(struct vl_device *device, unsigned index, struct ring_config *config)
 {
@@ -93,6 +126,9 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 	uint32_t size = vq->size;
 
 	if (!vq->started || !vq->has_address || size == 0 || device->memory == NULL)
+		return 0;
+	/* Nothing may be written that would have to be logged and cannot. */
+	if (is_logging(device) && device->log == NULL)
 		return 0;
 	if (index / 2 >= usable_pairs(device) && !is_control(device, index))
 		return 0;
@@ -154,11 +190,15 @@ queue_build(struct vl_device *device, unsigned index, const struct ring_config *
 	queue->span_chain_max = RING_CHAIN_SPANS;
 	queue->span_capacity = queue->span_chain_max + SPANS_A_BURST;
 	queue->counters = &vq->counters;
+	queue_log_setup(device, index, config, queue);
 	atomic_init(&queue->enabled, vq->enabled);
 	atomic_init(&queue->call_fd, vq->call_fd);
 	atomic_init(&queue->err_fd, vq->err_fd);
 	queue->spans = calloc(queue->span_capacity, sizeof(queue->spans[0]));
-	if (queue->spans == NULL || ring_open(&queue->ring, config) < 0) {
+	if (queue_is_logged(queue))
+		queue->spans_kept = calloc(queue->span_capacity, sizeof(queue->spans[0]));
+	if (queue->spans == NULL || (queue_is_logged(queue) && queue->spans_kept == NULL)
+	    || ring_open(&queue->ring, config) < 0) {
 		queue_free(queue);
 		return NULL;
 	}
@@ -186,6 +226,7 @@ int device_publish(struct vl_device *device, unsigned index)
 		queue->ring.notify_me = true;
 		ring_notify_off(&queue->ring, config.packed);
 	}
+	queue_log_ring(queue);
 	atomic_store_explicit(&queue->ring.broken, vq->broken, memory_order_relaxed);
 	/* release: the queue's content before the pointer to it */
 	atomic_store_explicit(&vq->live, queue, memory_order_release);
@@ -384,6 +425,14 @@ void device_watch_memory(const struct vl_device *device, const struct memory *me
 		device_watch_region(device, &memory->regions[i], mapped);
 }
 
+void device_forget_log(struct vl_device *device)
+{
+	device_watch_memory(device, device->log, false);
+	memory_destroy(device->log);
+	device->log = NULL;
+	close_fd(&device->log_fd);
+}
+
 void device_reset(struct vl_device *device)
 {
 	device_unpublish_all(device);
@@ -391,6 +440,7 @@ void device_reset(struct vl_device *device)
 		device_set_kick(device, i, -1);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		forget_queue(device, i);
+	device_forget_log(device);
 	device->features = (struct vl_features){0};
 	device->status = 0;
 	device->mtu = device->config.mtu;
@@ -419,6 +469,7 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	device->ops = &device_ops[isa];
 	device->config = *config;
 	device->queue_count = count;
+	device->log_fd = -1;
 	device->mtu = config->mtu;
 	memcpy(device->mac, config->mac, sizeof(device->mac));
 	device->link_status = 1; /* VIRTIO_NET_S_LINK_UP */

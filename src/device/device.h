@@ -98,6 +98,8 @@ struct vl_device {
 	uint16_t mtu;	/* of the configuration space: as configured until the peer changes it */
 	uint8_t mac[6]; /* likewise */
 	struct memory *memory;	 /* may be NULL */
+	struct memory *log;	 /* the dirty log, mapped as one region; NULL: none */
+	int log_fd;		 /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
 	struct backend *backend; /* the session; NULL: none */
 	char reason[BACKEND_REASON_SIZE];
 	unsigned queue_count; /* with the control queue */
@@ -174,6 +176,8 @@ void device_watch_region(
 	const struct vl_device *device, const struct memory_region *region, bool mapped
 );
 void device_watch_memory(const struct vl_device *device, const struct memory *memory, bool mapped);
+/* Unmap the dirty log; no queue may be live. */
+void device_forget_log(struct vl_device *device);
 /* Stop and forget everything about the rings, the driver's wishes and its status. */
 void device_reset(struct vl_device *device);
 

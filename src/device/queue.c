@@ -26,8 +26,18 @@ void queue_notify(struct queue *queue)
 	signal_fd(atomic_load_explicit(&queue->call_fd, memory_order_relaxed));
 }
 
+void queue_log_ring(const struct queue *queue)
+{
+	if (!queue_is_logged(queue))
+		return;
+	for (unsigned i = 0; i < sizeof(queue->logged) / sizeof(queue->logged[0]); i++)
+		dirty_log_mark(&queue->log, queue->logged[i].guest_address, queue->logged[i].size);
+	signal_fd(queue->log_fd);
+}
+
 void queue_call(struct queue *queue)
 {
+	queue_log_ring(queue);
 	if (ring_wants_call(&queue->ring, queue->ring.packed))
 		queue_notify(queue);
 }

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "memory/dirty_log.h"
 #include "ring/ring.h"
 
 /* Counters written by one data thread and read by control. */
@@ -32,6 +33,12 @@ struct queue {
 	uint8_t header_size; /* bytes of virtio-net header: 10 or 12 */
 	uint32_t span_capacity, span_chain_max;
 	struct queue_counters *counters;
+	struct dirty_log log; /* of what we write in the peer's memory */
+	/* What we write of the ring itself, in guest addresses. */
+	struct {
+		uint64_t guest_address, size;
+	} logged[2];
+	int log_fd; /* signalled when something was logged; -1: none; with SIGNAL_SOCKET */
 
 	/* shared */
 	atomic_bool enabled;
@@ -39,11 +46,31 @@ struct queue {
 
 	/* the worker's */
 	struct ring ring;
-	struct iovec *spans; /* of the chains that were taken last, span_capacity elements */
+	struct iovec *spans;	  /* of the chains that were taken last, span_capacity elements */
+	struct iovec *spans_kept; /* as many, of a queue that is logged: what was written */
 };
 
-/* Notify the driver, if it wants that, of what was published. Never blocks: the descriptor was
- * made non-blocking when it came. */
+static inline bool queue_is_logged(const struct queue *queue)
+{
+	return queue->log.bits != NULL;
+}
+
+/* Log that bytes of the peer's memory were written. */
+static inline void queue_log(const struct queue *queue, const void *at, uint64_t size)
+{
+	dirty_log_mark_here(
+		&queue->log,
+		atomic_load_explicit(&((struct queue *)queue)->ring.memory, memory_order_relaxed),
+		at,
+		size
+	);
+}
+
+/* The same of the ring, if anything is logged at all. */
+void queue_log_ring(const struct queue *queue);
+
+/* Log what was published, and notify the driver of it if it wants that. Never blocks: the
+ * descriptor was made non-blocking when it came. */
 void queue_call(struct queue *queue);
 /* Notify it in any case. */
 void queue_notify(struct queue *queue);

@@ -10,11 +10,12 @@
 #include "device/device.h"
 
 enum {
-	OFFERED_PROTOCOL_FEATURES =
-		1 << VL_PROTOCOL_F_MQ | 1 << VL_PROTOCOL_F_RARP | 1 << VL_PROTOCOL_F_REPLY_ACK
-		| 1 << VL_PROTOCOL_F_MTU | 1 << VL_PROTOCOL_F_BACKEND_REQ
-		| 1 << VL_PROTOCOL_F_CONFIG | 1 << VL_PROTOCOL_F_RESET_DEVICE
-		| 1 << VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1 << VL_PROTOCOL_F_STATUS,
+	OFFERED_PROTOCOL_FEATURES = 1 << VL_PROTOCOL_F_MQ | 1 << VL_PROTOCOL_F_LOG_SHMFD
+				    | 1 << VL_PROTOCOL_F_RARP | 1 << VL_PROTOCOL_F_REPLY_ACK
+				    | 1 << VL_PROTOCOL_F_MTU | 1 << VL_PROTOCOL_F_BACKEND_REQ
+				    | 1 << VL_PROTOCOL_F_CONFIG | 1 << VL_PROTOCOL_F_RESET_DEVICE
+				    | 1 << VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS
+				    | 1 << VL_PROTOCOL_F_STATUS,
 	MTU_MIN = 68, /* VIRTIO 1.3, 5.1.4.1 */
 };
 
@@ -44,10 +45,14 @@ static int set_features(void *context, uint64_t features)
 		}
 	}
 	/* Header size and layout follow from features, so running rings are built anew. */
-	bool same = memcmp(&wanted, &device->features, sizeof(wanted)) == 0;
+	uint64_t changed = wanted.word[0] ^ device->features.word[0];
+	bool same = changed == 0;
 	if (!same)
 		device_unpublish_all(device);
 	device->features = wanted;
+	/* That is the front end's, at both ends of a migration; the driver does not notice. */
+	if (changed == UINT64_C(1) << VL_F_LOG_ALL)
+		return device_publish_all(device);
 	/* Only a driver that begins anew negotiates, be it for the same. */
 	device_reset_wishes(device);
 	if (same)
@@ -90,6 +95,16 @@ static int add_region(
 	return memory_add(old, request, fd, out, why);
 }
 
+/* Whether what is written to this memory can be logged, where it has to be. */
+static int check_log(struct vl_device *device, const struct memory *memory, const char *message)
+{
+	if (device->log == NULL || !vl_features_have(&device->features, VL_F_LOG_ALL)
+	    || memory_size(device->log) >= dirty_log_needs(memory))
+		return 0;
+	device_explain(device, "%s: more memory than the dirty log is for", message);
+	return -EINVAL;
+}
+
 static int set_memory(
 	void *context, const struct memory_region_request *requests, const int *fds, unsigned count
 )
@@ -97,10 +112,12 @@ static int set_memory(
 	struct vl_device *device = context;
 	struct memory *memory = NULL;
 	const char *why = "";
+	int error;
 
 	for (unsigned i = 0; i < count; i++) {
 		struct memory *more;
-		int error = add_region(device, memory, &requests[i], fds[i], &more, &why);
+
+		error = add_region(device, memory, &requests[i], fds[i], &more, &why);
 
 		if (error < 0) {
 			device_explain(device, "SET_MEM_TABLE: %s", why);
@@ -109,6 +126,11 @@ static int set_memory(
 		}
 		memory_free_table(memory);
 		memory = more;
+	}
+	error = check_log(device, memory, "SET_MEM_TABLE");
+	if (error < 0) {
+		memory_destroy(memory);
+		return error;
 	}
 	device_unpublish_all(device);
 	device_watch_memory(device, device->memory, false);
@@ -126,6 +148,12 @@ static int add_memory(void *context, const struct memory_region_request *request
 
 	if (error < 0) {
 		device_explain(device, "ADD_MEM_REG: %s", why);
+		return error;
+	}
+	error = check_log(device, memory, "ADD_MEM_REG");
+	if (error < 0) {
+		memory_unmap(&memory->regions[memory->count - 1]);
+		memory_free_table(memory);
 		return error;
 	}
 	device_watch_region(device, &memory->regions[memory->count - 1], true);
@@ -167,6 +195,31 @@ static int remove_memory(void *context, const struct memory_region_request *requ
 	device_watch_region(device, &removed, false);
 	memory_unmap(&removed);
 	return replace_memory(device, memory);
+}
+
+/* ---- the dirty log ---- */
+
+static int set_log(void *context, const struct memory_region_request *request, int fd)
+{
+	struct vl_device *device = context;
+	struct memory *log;
+	const char *why = "";
+
+	if (request->size < dirty_log_needs(device->memory)) {
+		device_explain(device, "SET_LOG_BASE: the log is too small for the memory");
+		return -EINVAL;
+	}
+	int error = add_region(device, NULL, request, fd, &log, &why);
+	if (error < 0) {
+		device_explain(device, "SET_LOG_BASE: %s", why);
+		return error;
+	}
+	device_unpublish_all(device);
+	device_watch_memory(device, device->log, false);
+	memory_destroy(device->log);
+	device->log = log;
+	device_watch_memory(device, log, true);
+	return device_publish_all(device);
 }
 
 /* ---- rings ---- */
@@ -281,6 +334,21 @@ static int adopt_signal_fd(struct vl_device *device, int *fd)
 		return 0;
 	device_explain(device, "a queue's descriptor is neither an eventfd nor a pipe");
 	return -EINVAL;
+}
+
+/* May be -1: none. */
+static int set_log_fd(void *context, int fd)
+{
+	struct vl_device *device = context;
+	int error = adopt_signal_fd(device, &fd);
+
+	if (error < 0)
+		return error;
+	device_unpublish_all(device);
+	if (device->log_fd >= 0)
+		close(device->log_fd & ~SIGNAL_SOCKET);
+	device->log_fd = fd;
+	return device_publish_all(device);
 }
 
 static int set_vring_kick(void *context, unsigned index, int fd)
@@ -450,6 +518,8 @@ const struct backend_ops device_backend_ops = {
 	.set_memory = set_memory,
 	.add_memory = add_memory,
 	.remove_memory = remove_memory,
+	.set_log = set_log,
+	.set_log_fd = set_log_fd,
 	.set_vring_size = set_vring_size,
 	.set_vring_address = set_vring_address,
 	.set_vring_base = set_vring_base,

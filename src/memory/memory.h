@@ -94,6 +94,22 @@ memory_at_guest(const struct memory *memory, uint64_t guest_address, uint64_t *r
 	return NULL;
 }
 
+/* The guest address of what is mapped at `at`; false if that is no memory of the peer's. */
+static inline bool
+memory_guest_address(const struct memory *memory, const void *at, uint64_t *guest_address)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+		uint64_t offset = (uint64_t)(uintptr_t)at - (uint64_t)(uintptr_t)region->host;
+
+		if (offset < region->size) {
+			*guest_address = region->guest_address + offset;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Whether all of `size` bytes at a guest address are mapped, in one region or several. */
 bool memory_covers(
 	const struct memory *memory, uint64_t guest_address, uint64_t size, unsigned *hint

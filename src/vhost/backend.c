@@ -305,6 +305,31 @@ static int set_vring_err(struct backend *backend, struct vhost_message *message)
 	return vring_fd(backend, message, backend->config.ops->set_vring_err);
 }
 
+/* ---- the dirty log ---- */
+
+/* Answered in any case. Without LOG_SHMFD its place would be an address of the front end's. */
+static int set_log_base(struct backend *backend, struct vhost_message *message)
+{
+	const struct vhost_log *log = &message->payload.log;
+	struct memory_region_request request = {.size = log->size, .file_offset = log->offset};
+	int error = -EINVAL;
+
+	if (message->header.size != sizeof(*log) || message->fd_count != 1
+	    || !backend_has(backend, VL_PROTOCOL_F_LOG_SHMFD))
+		(void)refuse(backend, error, "a log comes as a file, by LOG_SHMFD");
+	else
+		error = backend->config.ops->set_log(
+			backend->config.device, &request, message->fds[0]
+		);
+	reply_u64(message, error < 0 ? 1 : 0);
+	return 0;
+}
+
+static int set_log_fd(struct backend *backend, struct vhost_message *message)
+{
+	return backend->config.ops->set_log_fd(backend->config.device, vhost_take_fd(message));
+}
+
 /* ---- network device ---- */
 
 static int get_config(struct backend *backend, struct vhost_message *message)
@@ -411,7 +436,8 @@ static const handler handlers[VHOST_REQUEST_COUNT] = {
 	[VHOST_USER_SET_OWNER] = set_owner,
 	[VHOST_USER_RESET_OWNER] = reset_owner,
 	[VHOST_USER_SET_MEM_TABLE] = set_mem_table,
-	[VHOST_USER_SET_LOG_BASE] = answer_error,
+	[VHOST_USER_SET_LOG_BASE] = set_log_base,
+	[VHOST_USER_SET_LOG_FD] = set_log_fd,
 	[VHOST_USER_SET_VRING_NUM] = set_vring_num,
 	[VHOST_USER_SET_VRING_ADDR] = set_vring_addr,
 	[VHOST_USER_SET_VRING_BASE] = set_vring_base,

@@ -29,6 +29,9 @@ struct backend_ops {
 	);
 	int (*add_memory)(void *device, const struct memory_region_request *request, int fd);
 	int (*remove_memory)(void *device, const struct memory_region_request *request);
+	/* Where writes are logged, in guest addresses; fd stays the session's. */
+	int (*set_log)(void *device, const struct memory_region_request *request, int fd);
+	int (*set_log_fd)(void *device, int fd); /* -1: none */
 	int (*set_vring_size)(void *device, unsigned index, uint32_t size);
 	int (*set_vring_address
 	)(void *device, unsigned index, const struct vhost_vring_addr *address);

@@ -112,6 +112,11 @@ enum {
 	VHOST_CONFIG_MIGRATION = 1, /* flags */
 };
 
+/* SET_LOG_BASE: the log in its file */
+struct vhost_log {
+	uint64_t size, offset; /* bytes */
+};
+
 struct vhost_inflight {
 	uint64_t mmap_size;
 	uint64_t mmap_offset;
@@ -126,6 +131,7 @@ union vhost_payload {
 	struct vhost_mem_table table;
 	struct vhost_mem_region region;
 	struct vhost_config config;
+	struct vhost_log log;
 	struct vhost_inflight inflight;
 	uint8_t bytes[VHOST_PAYLOAD_MAX];
 };

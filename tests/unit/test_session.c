@@ -628,7 +628,6 @@ static void what_is_unknown_or_unsupported_is_refused_and_the_session_goes_on(vo
 {
 	static const uint32_t requests[] = {
 		0,
-		VHOST_USER_SET_LOG_FD,
 		VHOST_USER_SET_VRING_ENDIAN,
 		VHOST_USER_CLOSE_CRYPTO_SESSION,
 		VHOST_USER_POSTCOPY_LISTEN,
