@@ -2,12 +2,15 @@
 """Stock Debian kernels as guests: in QEMU, and as a User Mode Linux process."""
 
 import functools
+import os
 import signal
 import subprocess
 
 from . import initramfs, paths
 from .console import Console
 from .netns import CommandFailed
+from .qmp import Qmp
+from .wait import until
 
 
 class Guest:
@@ -115,7 +118,9 @@ class Nic:
 class Qemu(Guest):
     """A Debian cloud kernel under QEMU, software emulation where KVM does not work."""
 
-    def __init__(self, *nics, name="qemu", memory_mb=256, cpus=1, reboots=False, cmdline=""):
+    def __init__(self, *nics, name="qemu", memory_mb=256, cpus=1, reboots=False, cmdline="",
+                 migrates=False, incoming=False):
+        """migrates: to another, by migrate_to(). incoming: waits for that, and has not booted."""
         machine = accelerator()
         arguments = [
             "qemu-system-x86_64", "-name", name,
@@ -129,9 +134,35 @@ class Qemu(Guest):
         ]
         if not reboots:
             arguments.append("-no-reboot")
+        self._incoming = incoming
+        self._scratch = paths.scratch("qemu-")
+        self._qmp_path = f"{self._scratch.name}/qmp"
+        self._migration_path = f"{self._scratch.name}/migration"
+        if migrates:
+            arguments += ["-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
+        if incoming:
+            arguments += ["-incoming", f"unix:{self._migration_path}"]
         for index, nic in enumerate(nics):
             arguments += nic.arguments(index)
         super().__init__(name, arguments)
+
+    def _booted(self):
+        if self._incoming:
+            until(lambda: os.path.exists(self._migration_path), "QEMU that waits for a guest")
+        else:
+            super()._booted()
+
+    def migrate_to(self, other):
+        """What QEMU says of the migration."""
+        qmp = Qmp(self._qmp_path)
+        try:
+            return qmp.migrate(other._migration_path)
+        finally:
+            qmp.close()
+
+    def close(self):
+        super().close()
+        self._scratch.cleanup()
 
 
 class Uml(Guest):
