@@ -119,6 +119,23 @@ struct vl_driver_config {
 int vl_driver_open(
 	const struct vl_driver_config *config, struct vl_driver **out, struct vl_driver_error *why
 );
+/*
+ * Go on with another back end, or the same one that has restarted, after the session has ended:
+ * when vl_driver_process(), vl_driver_wait() or this has failed. Connects (or waits for a
+ * connection) as vl_driver_open() did, or takes over `socket`, unless that is 0, as config.socket.
+ * No data call and no other control call may be running, and vl_driver_control_fd() has changed
+ * when this returns.
+ *
+ * Queues and buffers stay. What the old one had completed stands. What it had taken and not
+ * completed is taken again: frames of the burst that it was busy with when it died may be sent
+ * twice, and no frame is lost. What vl_driver_command() has set has to be set again, but for the
+ * queue pairs.
+ *
+ * Errors as vl_driver_open(), and then it may be tried again; and -ENOTSUP: it lacks a feature that
+ * was negotiated, or has fewer queues; -EUCLEAN: the old one has left a packed ring half written.
+ * Then only vl_driver_close() makes sense.
+ */
+int vl_driver_reconnect(struct vl_driver *driver, int socket, struct vl_driver_error *why);
 /* Stop the queues and give everything back; frames that were not yet sent are lost. No data call
  * may be running. NULL is fine. */
 void vl_driver_close(struct vl_driver *driver);
@@ -126,9 +143,9 @@ void vl_driver_close(struct vl_driver *driver);
 /*
  * What to poll for the control side: the session's socket becomes readable when the back end has
  * something to say or has gone. Then call vl_driver_process(): 0, or -ECONNRESET (it has hung up),
- * -EPROTO (it broke the rules); after an error only vl_driver_close() makes sense. It blocks only
- * when the back end says that the configuration has changed: for the answer that says how, at most
- * timeout_ms.
+ * -EPROTO (it broke the rules); after an error only vl_driver_reconnect() and vl_driver_close()
+ * make sense. It blocks only when the back end says that the configuration has changed: for the
+ * answer that says how, at most timeout_ms.
  */
 int vl_driver_control_fd(const struct vl_driver *driver);
 int vl_driver_process(struct vl_driver *driver);

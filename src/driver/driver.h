@@ -106,7 +106,8 @@ struct driver_region {
 };
 
 struct vl_driver {
-	struct vl_driver_config config; /* with defaults filled in; path is not kept */
+	struct vl_driver_config config; /* with defaults filled in */
+	char *path;			/* what config.path points to; NULL: there is none */
 	struct frontend *frontend;
 	/* Held while the session is used. Pairs that wait at the same time only try it. */
 	pthread_mutex_t session;
@@ -118,9 +119,11 @@ struct vl_driver {
 	const struct driver_ops *ops;
 	struct driver_variant variant;
 	unsigned pair_count, pairs_max;
-	bool stopped; /* the device has been asked to stop the data rings */
+	unsigned queue_num; /* of the session in which that was agreed on */
+	bool stopped;	    /* the device has been asked to stop the data rings */
 	struct driver_pair *pairs;
-	int inflight_fd; /* the device's record of what it has taken; -1: none */
+	struct vhost_inflight inflight; /* the device's record of what it has taken */
+	int inflight_fd;		/* of its memory; -1: none */
 	unsigned region_count;
 	struct driver_region regions[DRIVER_ARENAS_MAX];
 	/* the control virtqueue */
@@ -144,6 +147,8 @@ void driver_stop(struct vl_driver *driver);
 /* ---- negotiate.c ---- */
 /* What the device is and has: features, queue pairs, address, MTU. */
 int driver_negotiate(struct vl_driver *driver, struct vl_driver_error *why);
+/* The same with a device that comes after another: what was negotiated is to hold. */
+int driver_negotiate_again(struct vl_driver *driver, struct vl_driver_error *why);
 /* Read link state, address, MTU again. */
 int driver_read_config(struct vl_driver *driver);
 
@@ -151,6 +156,8 @@ int driver_read_config(struct vl_driver *driver);
 /* One arena for all rings and pools, shared with the device. */
 int driver_make_memory(struct vl_driver *driver, struct vl_driver_error *why);
 void driver_free_memory(struct vl_driver *driver);
+/* Share all that there is with a device that has none of it yet. */
+int driver_share_all(struct vl_driver *driver);
 
 /* ---- pair.c ---- */
 /* Bytes of the arena that a pair needs, and its set-up in it. */

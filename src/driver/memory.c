@@ -24,7 +24,7 @@ static struct vhost_region describe(const void *start, size_t size, uint64_t off
 
 /* ---- sharing ---- */
 
-static int share_all(struct vl_driver *driver)
+int driver_share_all(struct vl_driver *driver)
 {
 	struct vhost_region regions[DRIVER_ARENAS_MAX];
 	int fds[DRIVER_ARENAS_MAX];
@@ -45,7 +45,7 @@ static int share_again(struct vl_driver *driver)
 	for (unsigned i = 0; error == 0 && i < rings; i++)
 		error = frontend_enable_ring(driver->frontend, i, false);
 	if (error == 0)
-		error = share_all(driver);
+		error = driver_share_all(driver);
 	/* In any case: a table that was refused leaves the old one. */
 	for (unsigned i = 0; i < rings; i++) {
 		int again = frontend_enable_ring(driver->frontend, i, true);
@@ -105,7 +105,7 @@ int driver_make_memory(struct vl_driver *driver, struct vl_driver_error *why)
 		error = driver_control_open(driver, &region->arena);
 	if (error < 0)
 		return driver_explain(why, error, "setting up queues: %s", strerror(-error));
-	error = share_all(driver);
+	error = driver_share_all(driver);
 	if (error < 0)
 		return driver_explain(why, error, "%s", driver->frontend->reason);
 	return 0;

@@ -307,7 +307,7 @@ static int failed(const struct vl_driver *driver, struct vl_driver_error *why, i
 static int set_pairs(struct vl_driver *driver, struct vl_driver_error *why)
 {
 	/* GET_QUEUE_NUM counts pairs for a network device, and DPDK's too. */
-	unsigned most = driver->frontend->queue_num;
+	unsigned most = driver->queue_num = driver->frontend->queue_num;
 
 	if (driver->pairs_max == 0 || driver->pairs_max > most)
 		driver->pairs_max = most;
@@ -344,19 +344,11 @@ static int check_accepted(struct vl_driver *driver)
 	return -ENOTSUP;
 }
 
-int driver_negotiate(struct vl_driver *driver, struct vl_driver_error *why)
+static int agree(struct vl_driver *driver, struct vl_driver_error *why)
 {
 	struct frontend *frontend = driver->frontend;
+	int error = frontend_set_status(frontend, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
 
-	driver->offered.word[0] = frontend->offered;
-	int error = choose_ring(driver, why);
-	if (error < 0)
-		return error;
-	choose_features(driver);
-	error = check_wanted(driver, why);
-	if (error < 0)
-		return error;
-	error = frontend_set_status(frontend, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
 	if (error == 0)
 		error = frontend_set_features(frontend, driver->features.word[0]);
 	if (error == 0)
@@ -372,8 +364,49 @@ int driver_negotiate(struct vl_driver *driver, struct vl_driver_error *why)
 		if (error == -ENOTSUP)
 			error = 0;
 	}
+	return error < 0 ? failed(driver, why, error) : 0;
+}
+
+int driver_negotiate(struct vl_driver *driver, struct vl_driver_error *why)
+{
+	driver->offered.word[0] = driver->frontend->offered;
+	int error = choose_ring(driver, why);
 	if (error < 0)
-		return failed(driver, why, error);
+		return error;
+	choose_features(driver);
+	error = check_wanted(driver, why);
+	if (error == 0)
+		error = agree(driver, why);
+	if (error < 0)
+		return error;
 	driver->has_control = vl_features_have(&driver->features, VL_F_CTRL_VQ);
 	return set_pairs(driver, why);
+}
+
+int driver_negotiate_again(struct vl_driver *driver, struct vl_driver_error *why)
+{
+	driver->offered.word[0] = driver->frontend->offered;
+	for (unsigned bit = 0; bit < VL_FEATURE_COUNT; bit++) {
+		const char *name = vl_feature_name(bit);
+
+		if (vl_features_have(&driver->features, bit)
+		    && !vl_features_have(&driver->offered, bit))
+			return driver_explain(
+				why,
+				-ENOTSUP,
+				"the device before this one had %s, this one does not offer it",
+				name != NULL ? name : "a feature without a name"
+			);
+	}
+	/* The control queue's index counts the pairs that the device has. */
+	if (driver->has_control ? driver->frontend->queue_num != driver->queue_num
+				: driver->frontend->queue_num < driver->pair_count)
+		return driver_explain(
+			why,
+			-ENOTSUP,
+			"the device before this one had %u queue pairs, this one has %u",
+			driver->queue_num,
+			driver->frontend->queue_num
+		);
+	return agree(driver, why);
 }

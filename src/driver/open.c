@@ -88,6 +88,11 @@ static int take_config(
 		own->buffer_size = BUFFER_SIZE_DEFAULT;
 	if (own->timeout_ms <= 0)
 		own->timeout_ms = FRONTEND_TIMEOUT_MS;
+	if (own->path != NULL) {
+		own->path = driver->path = strdup(own->path);
+		if (own->path == NULL)
+			return driver_explain(why, -ENOMEM, "out of memory");
+	}
 	return check_config(own, why);
 }
 
@@ -151,22 +156,27 @@ static unsigned control_index(const struct vl_driver *driver)
 static int share_inflight(struct vl_driver *driver)
 {
 	unsigned rings = driver->has_control ? control_index(driver) + 1 : 2 * driver->pair_count;
-	struct vhost_inflight region;
 
 	if (!frontend_has(driver->frontend, VL_PROTOCOL_F_INFLIGHT_SHMFD))
 		return 0;
+	if (driver->inflight_fd >= 0)
+		return frontend_set_inflight(
+			driver->frontend, &driver->inflight, driver->inflight_fd
+		);
 	int error = frontend_get_inflight(
 		driver->frontend,
 		(uint16_t)rings,
 		(uint16_t)driver->config.queue_size,
-		&region,
+		&driver->inflight,
 		&driver->inflight_fd
 	);
 	/* It may have none for a network device. */
 	if (error == -EIO)
 		return 0;
 	if (error == 0)
-		error = frontend_set_inflight(driver->frontend, &region, driver->inflight_fd);
+		error = frontend_set_inflight(
+			driver->frontend, &driver->inflight, driver->inflight_fd
+		);
 	return error;
 }
 
@@ -177,7 +187,6 @@ static int start_rings(struct vl_driver *driver)
 	for (unsigned i = 0; error == 0 && i < driver->pair_count; i++) {
 		struct driver_pair *pair = &driver->pairs[i];
 
-		prepare_pair(driver, pair);
 		error = driver_start_ring(
 			driver, 2 * i, &pair->rx, pair->rx_kick_fd, pair->rx_call_fd
 		);
@@ -189,7 +198,6 @@ static int start_rings(struct vl_driver *driver)
 	if (error == 0 && driver->has_control) {
 		unsigned index = control_index(driver);
 
-		driver_ring_calls_off(&driver->control, driver->control.packed);
 		error = driver_start_ring(
 			driver, index, &driver->control, driver->control_kick_fd, -1
 		);
@@ -220,15 +228,20 @@ static int start(struct vl_driver *driver, struct vl_driver_error *why)
 	return 0;
 }
 
-static int connect_session(struct vl_driver *driver, struct vl_driver_error *why)
+static struct frontend_config session_config(const struct vl_driver *driver, int socket)
 {
-	struct frontend_config config = {
+	return (struct frontend_config){
 		.path = driver->config.path,
 		.listen = driver->config.listen,
-		.socket = driver->config.socket,
+		.socket = socket,
 		.timeout_ms = driver->config.timeout_ms,
 		.protocol_wanted = UINT64_MAX,
 	};
+}
+
+static int connect_session(struct vl_driver *driver, struct vl_driver_error *why)
+{
+	struct frontend_config config = session_config(driver, driver->config.socket);
 	char reason[FRONTEND_REASON_SIZE];
 	int error = frontend_open(&config, &driver->frontend, reason);
 
@@ -263,7 +276,13 @@ static int open_all(
 		pair->rx_call_fd = pair->tx_call_fd = -1;
 	}
 	error = driver_make_memory(driver, why);
-	return error < 0 ? error : start(driver, why);
+	if (error < 0)
+		return error;
+	for (unsigned i = 0; i < driver->pair_count; i++)
+		prepare_pair(driver, &driver->pairs[i]);
+	if (driver->has_control)
+		driver_ring_calls_off(&driver->control, driver->control.packed);
+	return start(driver, why);
 }
 
 int vl_driver_open(
@@ -286,9 +305,60 @@ int vl_driver_open(
 		vl_driver_close(driver);
 		return error;
 	}
-	driver->config.path = NULL;
 	*out = driver;
 	return 0;
+}
+
+/* What waits in the rings may have been announced to a device that is gone. */
+static void kick_all(struct vl_driver *driver)
+{
+	const uint64_t one = 1;
+
+	for (unsigned i = 0; i < driver->pair_count; i++) {
+		const struct driver_pair *pair = &driver->pairs[i];
+
+		(void)!write(pair->rx_kick_fd, &one, sizeof(one));
+		(void)!write(pair->tx_kick_fd, &one, sizeof(one));
+	}
+}
+
+static int reconnect(struct vl_driver *driver, int socket, struct vl_driver_error *why)
+{
+	struct frontend_config config = session_config(driver, socket);
+
+	if (socket <= 0 && config.path == NULL)
+		return driver_explain(
+			why, -EINVAL, "the driver was given a socket: give it another"
+		);
+	int error = frontend_reopen(driver->frontend, &config);
+	if (error < 0)
+		return driver_explain(why, error, "%s", driver->frontend->reason);
+	error = driver_negotiate_again(driver, why);
+	if (error == 0) {
+		error = driver_share_all(driver);
+		if (error < 0)
+			(void)driver_explain(why, error, "%s", driver->frontend->reason);
+	}
+	if (error == 0)
+		error = start(driver, why);
+	if (error == 0)
+		kick_all(driver);
+	/* It cannot be used, and is closed by the next try. */
+	if (error < 0) {
+		if (socket > 0)
+			driver->frontend->socket = -1;
+		driver->frontend->failed = error;
+	}
+	return error;
+}
+
+int vl_driver_reconnect(struct vl_driver *driver, int socket, struct vl_driver_error *why)
+{
+	if (why != NULL)
+		why->text[0] = '\0';
+	int error = reconnect(driver, socket, why);
+	atomic_store_explicit(&driver->failed, driver->frontend->failed, memory_order_relaxed);
+	return error;
 }
 
 void driver_stop(struct vl_driver *driver)
@@ -318,5 +388,6 @@ void vl_driver_close(struct vl_driver *driver)
 	if (driver->inflight_fd >= 0)
 		close(driver->inflight_fd);
 	pthread_mutex_destroy(&driver->session);
+	free(driver->path);
 	free(driver);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Setting up a queue pair: its rings, tables and pools in the driver's arena. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -75,8 +76,6 @@ int driver_start_ring(
 	struct frontend_ring start = {
 		.index = index,
 		.size = ring->size,
-		/* Both wrap counters of a packed ring begin at 1. */
-		.base = ring->packed ? 0x80008000 : 0,
 		.desc = (uint64_t)(uintptr_t)ring->split_desc,
 		.avail = (uint64_t)(uintptr_t)ring->avail,
 		.used = (uint64_t)(uintptr_t)ring->used,
@@ -85,6 +84,17 @@ int driver_start_ring(
 		.err_fd = -1,
 	};
 
+	int error = driver_ring_base(ring, &start.base);
+
+	if (error < 0) {
+		(void)snprintf(
+			driver->frontend->reason,
+			sizeof(driver->frontend->reason),
+			"the device before this one has left queue %u half written",
+			index
+		);
+		return error;
+	}
 	return frontend_start_ring(driver->frontend, &start);
 }
 

@@ -36,3 +36,45 @@ void driver_ring_close(struct driver_ring *ring)
 	ring->done = NULL;
 	ring->chain_slots = NULL;
 }
+
+/* Behind the used descriptors that stand in a packed ring: a position. */
+static uint16_t packed_end_of_used(const struct driver_ring *ring)
+{
+	uint16_t position = ring->used_next, id;
+	uint32_t length;
+
+	while (position != (uint16_t)ring->shown
+	       && packed_driver_used_at(ring, position, &id, &length) && id < ring->size) {
+		uint32_t slots = ring->longs > 0 ? ring->chain_slots[id] : 1;
+
+		/* With IN_ORDER it may stand for those before it, too (2.8.9). */
+		if (ring->in_order)
+			slots += driver_ring_slot(ring, id - position);
+		if (slots == 0 || slots > (uint16_t)(ring->shown - position))
+			break; /* nonsense, as the next reap finds out */
+		position = (uint16_t)(position + slots);
+	}
+	return position;
+}
+
+int driver_ring_base(const struct driver_ring *ring, uint32_t *base)
+{
+	uint32_t length;
+	uint16_t id;
+
+	if (!ring->packed) {
+		/* acquire: as for reaping what this tells of */
+		*base = __atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE);
+		return 0;
+	}
+	uint16_t position = packed_end_of_used(ring);
+	/* A device writes the first of a burst last. */
+	for (uint16_t i = position; i != (uint16_t)ring->shown; i++) {
+		if (packed_driver_used_at(ring, i, &id, &length))
+			return -EUCLEAN;
+	}
+	uint32_t half = driver_ring_slot(ring, position)
+			| (uint32_t)packed_driver_wrap(ring, position) << 15;
+	*base = half | half << 16;
+	return 0;
+}

@@ -95,6 +95,14 @@ static inline uint32_t driver_ring_length(uint32_t length)
 	return length - (length == DRIVER_USED_FULL);
 }
 
+/*
+ * Where a device begins that has not seen the ring before, or only its memory: as SET_VRING_BASE
+ * has it (split: the next available index; packed: slot and wrap counter, twice). What the device
+ * before it has completed is left out, everything behind it is taken again. -EUCLEAN: it died while
+ * it was writing used descriptors of a packed ring, and how long the chains were is lost.
+ */
+int driver_ring_base(const struct driver_ring *ring, uint32_t *base);
+
 static inline uint32_t driver_ring_free(const struct driver_ring *ring)
 {
 	return ring->size - (ring->next - ring->tail);

@@ -148,12 +148,9 @@ static int negotiate(struct frontend *frontend, uint64_t protocol_wanted, int64_
 
 /* ---- life ---- */
 
-static struct frontend *make_frontend(const struct frontend_config *config)
+static void init(struct frontend *frontend, const struct frontend_config *config)
 {
-	struct frontend *frontend = calloc(1, sizeof(*frontend));
-
-	if (frontend == NULL)
-		return NULL;
+	memset(frontend, 0, sizeof(*frontend));
 	frontend->socket = -1;
 	frontend->request_fd = -1;
 	frontend->poll_fd = -1;
@@ -163,7 +160,6 @@ static struct frontend *make_frontend(const struct frontend_config *config)
 	frontend->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : FRONTEND_TIMEOUT_MS;
 	frontend->answers.size_limit = ANSWER_MAX;
 	frontend->requests.size_limit = VHOST_PAYLOAD_MAX;
-	return frontend;
 }
 
 static int get_connection(struct frontend *frontend, const struct frontend_config *config)
@@ -202,9 +198,13 @@ int frontend_open(
 	char reason[FRONTEND_REASON_SIZE]
 )
 {
-	struct frontend *frontend = make_frontend(config);
-	int error = frontend == NULL ? -ENOMEM : open_session(frontend, config);
+	struct frontend *frontend = malloc(sizeof(*frontend));
+	int error = -ENOMEM;
 
+	if (frontend != NULL) {
+		init(frontend, config);
+		error = open_session(frontend, config);
+	}
 	*out = NULL;
 	if (error == 0) {
 		*out = frontend;
@@ -230,17 +230,34 @@ static void close_fd(int fd)
 		close(fd);
 }
 
-void frontend_close(struct frontend *frontend)
+static void hang_up(struct frontend *frontend)
 {
-	if (frontend == NULL)
-		return;
 	vhost_reader_reset(&frontend->answers);
 	vhost_reader_reset(&frontend->requests);
 	close_fd(frontend->socket);
 	close_fd(frontend->request_fd);
 	close_fd(frontend->poll_fd);
 	frontend_unlisten(frontend);
+}
+
+void frontend_close(struct frontend *frontend)
+{
+	if (frontend == NULL)
+		return;
+	hang_up(frontend);
 	free(frontend);
+}
+
+int frontend_reopen(struct frontend *frontend, const struct frontend_config *config)
+{
+	hang_up(frontend);
+	init(frontend, config);
+	int error = open_session(frontend, config);
+	if (error < 0 && config->socket > 0)
+		frontend->socket = -1;
+	if (error < 0)
+		frontend->failed = error;
+	return error;
 }
 
 int frontend_process(struct frontend *frontend, bool *config_changed)

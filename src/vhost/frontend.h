@@ -78,6 +78,11 @@ int frontend_open(
 	struct frontend **out,
 	char reason[FRONTEND_REASON_SIZE]
 );
+/*
+ * The same for a session that was opened before, whatever became of it: it is closed first. After a
+ * failure it has failed, and can be opened again. config->socket is still the caller's then.
+ */
+int frontend_reopen(struct frontend *frontend, const struct frontend_config *config);
 /* Hang up, close all descriptors, remove the socket that was listened on. NULL is fine. */
 void frontend_close(struct frontend *frontend);
 

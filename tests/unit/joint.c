@@ -149,6 +149,7 @@ int joint_try(const struct joint_options *options, struct joint **out)
 	check(device.queue_pairs <= JOINT_PAIRS_MAX);
 	if (!options->bare)
 		memcpy(device.mac, joint_mac, sizeof(device.mac));
+	joint->device_config = device;
 	check(vl_device_create(&device, &joint->device) == 0);
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
 	check(vl_device_attach(joint->device, ends[0]) == 0);
@@ -197,6 +198,43 @@ void joint_hang_up(struct joint *joint)
 	joint->gone = true;
 	pthread_mutex_unlock(&joint->lock);
 	wake_thread(joint);
+}
+
+int joint_try_return(struct joint *joint)
+{
+	int ends[2];
+
+	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	pthread_mutex_lock(&joint->lock);
+	check(vl_device_attach(joint->device, ends[0]) == 0);
+	joint->socket = ends[0];
+	joint->gone = false;
+	pthread_mutex_unlock(&joint->lock);
+	wake_thread(joint);
+	int error = vl_driver_reconnect(joint->driver, ends[1], &joint->why);
+	if (error < 0)
+		close(ends[1]);
+	return error;
+}
+
+void joint_return(struct joint *joint)
+{
+	int error = joint_try_return(joint);
+
+	if (error < 0)
+		print_error("vl_driver_reconnect: %d, %s\n", error, joint->why.text);
+	assert_int_equal(error, 0);
+}
+
+void joint_replace_device(struct joint *joint, uint64_t withheld)
+{
+	struct vl_device_config config = joint->device_config;
+
+	config.withheld.word[0] |= withheld;
+	pthread_mutex_lock(&joint->lock);
+	vl_device_destroy(joint->device);
+	check(vl_device_create(&config, &joint->device) == 0);
+	pthread_mutex_unlock(&joint->lock);
 }
 
 /* ---- the device's side ---- */

@@ -44,6 +44,7 @@ struct joint_options {
 
 struct joint {
 	struct vl_device *device;
+	struct vl_device_config device_config;
 	struct vl_driver *driver;
 	struct vl_driver_error why;
 	int socket;  /* the device's end */
@@ -67,6 +68,11 @@ void joint_close(struct joint *joint);
 void joint_fill_config(struct vl_driver_config *config, const struct joint_variant *variant);
 /* The device ends the session. */
 void joint_hang_up(struct joint *joint);
+/* After it has: there is a new session, and the driver reconnects. */
+int joint_try_return(struct joint *joint);
+void joint_return(struct joint *joint);
+/* After it has: another device takes its place, without these features. */
+void joint_replace_device(struct joint *joint, uint64_t withheld);
 
 /* ---- the device's side; each takes the lock ---- */
 
