@@ -264,7 +264,7 @@ void results_print_json(const struct session *session, const struct results *res
 	for (unsigned i = 0; i < session->failure_count; i++)
 		(void)json_array_append_new(failures, json_string(session->failures[i]));
 	object = json_pack(
-		"{s:s, s:o, s:f, s:b, s:f, s:I, s:I, s:o, s:o, s:o, s:o}",
+		"{s:s, s:o, s:f, s:b, s:I, s:f, s:f, s:I, s:I, s:o, s:o, s:o, s:o}",
 		"version",
 		VIRTLANE_VERSION,
 		"options",
@@ -273,6 +273,10 @@ void results_print_json(const struct session *session, const struct results *res
 		results->seconds,
 		"interrupted",
 		session->interrupted,
+		"reconnects",
+		(json_int_t)session->reconnects,
+		"away_seconds",
+		(double)session->away_ns / 1e9,
 		"cycles_per_frame",
 		result_cycles_per_frame(&results->all_threads),
 		"busy_cycles",

@@ -51,6 +51,63 @@ struct lead {
 	uint64_t sent, received; /* when frames began to move */
 };
 
+/* ---- back ends that go and come back ---- */
+
+static void pause_workers(struct session *session, bool pause)
+{
+	const struct timespec a_moment = {.tv_nsec = 100 * 1000};
+
+	atomic_store_explicit(&session->run.pause, pause, memory_order_release);
+	for (unsigned i = 0; i < session->worker_count; i++) {
+		while (atomic_load_explicit(&session->workers[i].paused, memory_order_acquire)
+		       != pause)
+			(void)nanosleep(&a_moment, NULL);
+	}
+}
+
+/* False: it did not come back in time, or is another one. */
+static bool reconnect(struct lead *lead, struct port *port, uint64_t end_ns)
+{
+	const struct timespec a_moment = {.tv_nsec = 1000 * 1000};
+	struct vl_driver_error why;
+	int result;
+
+	do {
+		result = vl_driver_reconnect(port->driver, 0, &why);
+		if (result == 0) {
+			lead->session->reconnects++;
+			return true;
+		}
+		(void)nanosleep(&a_moment, NULL);
+	} while (result != -EUCLEAN && result != -ENOTSUP && !told_to_end && clock_ns() < end_ns);
+	session_add_failure(lead->session, "%s does not come back: %s", port->path, why.text);
+	return false;
+}
+
+/* The back ends of several ports go together, as a rule. The last one returns first, and makes its
+ * addresses known before others send to it what waits in their rings. */
+static void wait_for_return(struct lead *lead)
+{
+	struct session *session = lead->session;
+	uint64_t begin_ns = clock_ns();
+	uint64_t end_ns = begin_ns + (uint64_t)(session->options->reconnect * 1e9);
+
+	pause_workers(session, true);
+	for (unsigned i = session->options->port_count; i-- > 0;) {
+		struct port *port = &session->ports[i];
+
+		if (lead->hung_up[i] || vl_driver_process(port->driver) == 0)
+			continue;
+		lead->hung_up[i] = !reconnect(lead, port, end_ns);
+		if (!lead->hung_up[i] && i > 0 && !session->options->no_announce)
+			port_announce(port, session->options);
+	}
+	pause_workers(session, false);
+	uint64_t away_ns = clock_ns() - begin_ns;
+	if (away_ns > session->away_ns)
+		session->away_ns = away_ns;
+}
+
 /* ---- waiting ---- */
 
 static void listen_to(struct lead *lead, unsigned port)
@@ -60,6 +117,10 @@ static void listen_to(struct lead *lead, unsigned port)
 
 	if (result >= 0)
 		return;
+	if (result == -ECONNRESET && lead->session->options->reconnect > 0) {
+		wait_for_return(lead);
+		return;
+	}
 	lead->hung_up[port] = true;
 	session_add_failure(
 		lead->session,

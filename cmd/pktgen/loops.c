@@ -30,7 +30,8 @@ static __attribute__((cold)) unsigned stop_duty(const struct worker *worker, str
 static inline bool phase_lasts(const struct worker *worker, enum phase phase)
 {
 	/* work() loads it again, with acquire, before it does anything for the next phase. */
-	return atomic_load_explicit(&worker->run->phase, memory_order_relaxed) == phase;
+	return atomic_load_explicit(&worker->run->phase, memory_order_relaxed) == phase
+	       && !atomic_load_explicit(&worker->run->pause, memory_order_relaxed);
 }
 
 /* The end of a round: count its cycles, or rest. Returns when the next one began. */

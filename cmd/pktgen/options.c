@@ -105,6 +105,7 @@ static const struct option_row rows[] = {
 	SECONDS("delay", delay, "seconds between connecting and the first frame [0]"),
 	SECONDS("warmup", warmup, "seconds at the start that do not count [0]"),
 	SECONDS("drain", drain, "wait at most S seconds for frames on their way at the end [1]"),
+	SECONDS("reconnect", reconnect, "a back end that goes may come back within S seconds [0]"),
 
 	HEADING("Frames"),
 	PARSED('s',

@@ -53,6 +53,7 @@ struct pktgen_options {
 
 	double frames; /* to be sent by each port, or received; 0: any number */
 	double time, warmup, drain, live, timeout, delay; /* seconds; time 0: no end */
+	double reconnect; /* seconds to wait for a back end that has gone; 0: that ends the run */
 	bool time_given, live_given;
 	bool latency, verify;
 	double max_loss; /* percent; < 0: any */

@@ -177,20 +177,17 @@ static void sleep_ns(int64_t ns)
 	(void)nanosleep(&time, NULL);
 }
 
-/* All addresses of all ports. A back end that takes nothing is not waited for. */
-static void announce_all(const struct port *ports, const struct pktgen_options *options)
+void port_announce(const struct port *port, const struct pktgen_options *options)
 {
 	unsigned patience = 1000;
 
-	for (unsigned i = 0; i < options->port_count; i++) {
-		for (uint32_t n = 0; n < options->macs && patience > 0;) {
-			if (announce(&ports[i], options->vlan, n)) {
-				n++;
-				continue;
-			}
-			patience--;
-			sleep_ns(SETTLE_NS / 200);
+	for (uint32_t n = 0; n < options->macs && patience > 0;) {
+		if (announce(port, options->vlan, n)) {
+			n++;
+			continue;
 		}
+		patience--;
+		sleep_ns(SETTLE_NS / 200);
 	}
 }
 
@@ -227,7 +224,8 @@ enum pktgen_exit ports_open(struct port *ports, const struct pktgen_options *opt
 		sleep_ns((int64_t)(options->delay * 1e9));
 	if (options->port_count < 2 || options->no_announce)
 		return PKTGEN_OK;
-	announce_all(ports, options);
+	for (unsigned i = 0; i < options->port_count; i++)
+		port_announce(&ports[i], options);
 	sleep_ns(SETTLE_NS);
 	for (unsigned i = 0; i < options->port_count; i++)
 		discard_received(&ports[i], options->queues);

@@ -18,4 +18,6 @@ struct port {
 
 /* Open all ports, choose their addresses, and make these known. What goes wrong is said. */
 enum pktgen_exit ports_open(struct port *ports, const struct pktgen_options *options);
+/* Let a switch know where the port's addresses are. One that takes nothing is not waited for. */
+void port_announce(const struct port *port, const struct pktgen_options *options);
 void ports_close(struct port *ports, const struct pktgen_options *options);

@@ -24,6 +24,7 @@ struct session {
 	struct worker *workers;
 	unsigned worker_count; /* started */
 	bool interrupted;
+	uint64_t reconnects, away_ns; /* back ends that came back; the longest time until then */
 	/* Sentences that say why the run failed; malloc()ed. */
 	char *failures[SESSION_FAILURES_MAX];
 	unsigned failure_count;

@@ -128,7 +128,10 @@ static void *work(void *argument)
 			/* What was noted on entering is there for who sees this. */
 			atomic_store_explicit(&worker->seen, phase, memory_order_release);
 		}
-		if (phase == PHASE_WAIT || phase == PHASE_RESET)
+		bool pause = atomic_load_explicit(&worker->run->pause, memory_order_acquire);
+		/* Before it is touched again, and after it was touched last. */
+		atomic_store_explicit(&worker->paused, pause, memory_order_release);
+		if (pause || phase == PHASE_WAIT || phase == PHASE_RESET)
 			nap();
 		else if (phase != PHASE_STOP)
 			loops_run(worker, phase);

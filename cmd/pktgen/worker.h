@@ -43,6 +43,7 @@ struct run {
 	const struct traffic *traffic;
 	int event_fd; /* readable: a duty is done or was stopped */
 	_Alignas(64) _Atomic(enum phase) phase;
+	_Atomic bool pause; /* the drivers are not to be touched */
 };
 
 /* One queue pair. */
@@ -84,6 +85,7 @@ struct worker {
 	uint64_t begin_ns, end_ns, begin_cycles, end_cycles, end_busy_cycles;
 
 	_Atomic(enum phase) seen;
+	_Atomic bool paused;
 };
 
 /* Start the thread; 0 or a negative errno. It ends behind PHASE_STOP. */

@@ -132,8 +132,7 @@ int vl_driver_open(
  * queue pairs.
  *
  * Errors as vl_driver_open(), and then it may be tried again; and -ENOTSUP: it lacks a feature that
- * was negotiated, or has fewer queues; -EUCLEAN: the old one has left a packed ring half written.
- * Then only vl_driver_close() makes sense.
+ * was negotiated, or has fewer queues.
  */
 int vl_driver_reconnect(struct vl_driver *driver, int socket, struct vl_driver_error *why);
 /* Stop the queues and give everything back; frames that were not yet sent are lost. No data call

@@ -247,6 +247,14 @@ class Switch:
 
     # End
 
+    def kill(self):
+        """SIGKILL, as a crash."""
+        self._hang_up()
+        running.remove(self)
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
     def stop(self, check=True, timeout=10):
         """SIGTERM; with check, the daemon must end with status 0 in time."""
         self._hang_up()

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The control virtqueue (VIRTIO 1.3, 5.1.6.5): one command at a time, waited for. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "driver/driver.h"
+#include "ring/ring.h"
 
 enum {
 	CONTROL_SIZE = 16, /* descriptors */
@@ -35,6 +37,29 @@ int driver_control_open(struct vl_driver *driver, struct arena *arena)
 	return driver_make_ring(&driver->control, arena, driver, CONTROL_SIZE);
 }
 
+int driver_control_renew(struct vl_driver *driver)
+{
+	struct driver_ring old = driver->control;
+	const struct driver_ring_config config = {
+		.desc = old.split_desc,
+		.driver = old.avail,
+		.device = old.used,
+		.size = old.size,
+		.packed = old.packed,
+		.event_idx = old.event_idx,
+		.in_order = old.in_order,
+	};
+
+	memset(old.split_desc, 0, ring_desc_bytes(old.size));
+	memset(old.avail, 0, ring_driver_bytes(old.packed, old.size));
+	memset(old.used, 0, ring_device_bytes(old.packed, old.size));
+	driver_ring_close(&driver->control);
+	int error = driver_ring_open(&driver->control, &config);
+	if (error == 0)
+		driver_ring_calls_off(&driver->control, driver->control.packed);
+	return error;
+}
+
 void driver_control_close(struct vl_driver *driver)
 {
 	driver_ring_close(&driver->control);
@@ -56,6 +81,7 @@ static uint64_t now_ms(void)
 static int wait_used(struct vl_driver *driver)
 {
 	const struct timespec nap = {.tv_nsec = 50000};
+	struct pollfd session = {.fd = driver->frontend->socket}; /* tells when it is hung up */
 	uint64_t deadline = now_ms() + (uint64_t)driver->config.timeout_ms;
 	struct driver_ring *ring = &driver->control;
 	uint32_t first, length;
@@ -65,6 +91,8 @@ static int wait_used(struct vl_driver *driver)
 
 		if (n != 0)
 			return n < 0 ? -EPROTO : 0;
+		if (poll(&session, 1, 0) > 0 && (session.revents & POLLHUP))
+			return -ECONNRESET;
 		if (now_ms() >= deadline)
 			break;
 		nanosleep(&nap, NULL);

@@ -164,6 +164,8 @@ int driver_share_all(struct vl_driver *driver);
 size_t driver_pair_bytes(const struct vl_driver *driver);
 int driver_pair_open(struct vl_driver *driver, struct driver_pair *pair, struct arena *arena);
 void driver_pair_close(struct driver_pair *pair);
+/* Before another device begins where one has died: make good what that has left half done. */
+void driver_pair_mend(struct driver_pair *pair);
 /* The three areas of a ring, from the arena. */
 int driver_make_ring(
 	struct driver_ring *ring, struct arena *arena, const struct vl_driver *driver, uint32_t size
@@ -186,6 +188,8 @@ size_t driver_buffer_stride(uint32_t buffer_size);
 size_t driver_control_bytes(void);
 int driver_control_open(struct vl_driver *driver, struct arena *arena);
 void driver_control_close(struct vl_driver *driver);
+/* Begin with an empty ring, before another device sees it: a command may have got no answer. */
+int driver_control_renew(struct vl_driver *driver);
 
 /* ---- the session, off the data path ---- */
 

@@ -180,6 +180,21 @@ static int share_inflight(struct vl_driver *driver)
 	return error;
 }
 
+/* Enabled before it is started, as QEMU does: of a ring that is started and disabled the device
+ * takes what is there and throws it away. */
+static int start_ring(
+	struct vl_driver *driver,
+	unsigned index,
+	const struct driver_ring *ring,
+	int kick_fd,
+	int call_fd
+)
+{
+	int error = frontend_enable_ring(driver->frontend, index, true);
+
+	return error < 0 ? error : driver_start_ring(driver, index, ring, kick_fd, call_fd);
+}
+
 static int start_rings(struct vl_driver *driver)
 {
 	int error = share_inflight(driver);
@@ -187,25 +202,16 @@ static int start_rings(struct vl_driver *driver)
 	for (unsigned i = 0; error == 0 && i < driver->pair_count; i++) {
 		struct driver_pair *pair = &driver->pairs[i];
 
-		error = driver_start_ring(
-			driver, 2 * i, &pair->rx, pair->rx_kick_fd, pair->rx_call_fd
-		);
+		error = start_ring(driver, 2 * i, &pair->rx, pair->rx_kick_fd, pair->rx_call_fd);
 		if (error == 0)
-			error = driver_start_ring(
+			error = start_ring(
 				driver, 2 * i + 1, &pair->tx, pair->tx_kick_fd, pair->tx_call_fd
 			);
 	}
-	if (error == 0 && driver->has_control) {
-		unsigned index = control_index(driver);
-
-		error = driver_start_ring(
-			driver, index, &driver->control, driver->control_kick_fd, -1
+	if (error == 0 && driver->has_control)
+		error = start_ring(
+			driver, control_index(driver), &driver->control, driver->control_kick_fd, -1
 		);
-		if (error == 0)
-			error = frontend_enable_ring(driver->frontend, index, true);
-	}
-	for (unsigned i = 0; error == 0 && i < 2 * driver->pair_count; i++)
-		error = frontend_enable_ring(driver->frontend, i, true);
 	return error;
 }
 
@@ -338,6 +344,13 @@ static int reconnect(struct vl_driver *driver, int socket, struct vl_driver_erro
 		error = driver_share_all(driver);
 		if (error < 0)
 			(void)driver_explain(why, error, "%s", driver->frontend->reason);
+	}
+	for (unsigned i = 0; error == 0 && i < driver->pair_count; i++)
+		driver_pair_mend(&driver->pairs[i]);
+	if (error == 0 && driver->has_control) {
+		error = driver_control_renew(driver);
+		if (error < 0)
+			(void)driver_explain(why, error, "out of memory");
 	}
 	if (error == 0)
 		error = start(driver, why);

@@ -98,6 +98,60 @@ int driver_start_ring(
 	return frontend_start_ring(driver->frontend, &start);
 }
 
+/* ---- after a device has died ---- */
+
+static bool is_half_written(const struct driver_ring *ring)
+{
+	uint32_t base;
+
+	return driver_ring_base(ring, &base) == -EUCLEAN;
+}
+
+/* What was received in vain is received again: its sender has not got back what it sent. */
+static void mend_receiving(struct driver_pair *pair)
+{
+	struct driver_ring *ring = &pair->rx;
+
+	for (uint16_t i = driver_ring_end_of_used(ring); i != (uint16_t)ring->shown; i++) {
+		uint32_t slot = driver_ring_slot(ring, i);
+		bool foreign = pair->variant.foreign;
+		uint8_t *data = foreign ? pair->rx_data[slot] : buffer_data(pair->rx_buffers[slot]);
+		uint32_t room = foreign ? pair->rx_rooms[slot] : pair->buffer_size;
+
+		packed_driver_put(
+			ring,
+			i,
+			(uint64_t)(uintptr_t)data - DRIVER_HEADER_SIZE,
+			room + DRIVER_HEADER_SIZE,
+			true
+		);
+	}
+}
+
+/* All of a burst was sent when the device began to say so: say the rest of it. */
+static void mend_sending(struct driver_pair *pair)
+{
+	struct driver_ring *ring = &pair->tx;
+	uint16_t position = driver_ring_end_of_used(ring);
+	uint16_t slot = (uint16_t)driver_ring_slot(ring, position);
+
+	packed_driver_store(
+		&ring->packed_desc[slot],
+		0,
+		0,
+		slot,
+		packed_driver_wrap(ring, position) ? PACKED_DRIVER_AVAIL | PACKED_DRIVER_USED : 0
+	);
+}
+
+void driver_pair_mend(struct driver_pair *pair)
+{
+	if (is_half_written(&pair->rx))
+		mend_receiving(pair);
+	if (is_half_written(&pair->tx))
+		mend_sending(pair);
+}
+
 /* ---- pools ---- */
 
 /* An odd number of lines: buffers spread over all sets of a cache. */

@@ -37,8 +37,7 @@ void driver_ring_close(struct driver_ring *ring)
 	ring->chain_slots = NULL;
 }
 
-/* Behind the used descriptors that stand in a packed ring: a position. */
-static uint16_t packed_end_of_used(const struct driver_ring *ring)
+uint16_t driver_ring_end_of_used(const struct driver_ring *ring)
 {
 	uint16_t position = ring->used_next, id;
 	uint32_t length;
@@ -67,7 +66,7 @@ int driver_ring_base(const struct driver_ring *ring, uint32_t *base)
 		*base = __atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE);
 		return 0;
 	}
-	uint16_t position = packed_end_of_used(ring);
+	uint16_t position = driver_ring_end_of_used(ring);
 	/* A device writes the first of a burst last. */
 	for (uint16_t i = position; i != (uint16_t)ring->shown; i++) {
 		if (packed_driver_used_at(ring, i, &id, &length))

@@ -99,9 +99,12 @@ static inline uint32_t driver_ring_length(uint32_t length)
  * Where a device begins that has not seen the ring before, or only its memory: as SET_VRING_BASE
  * has it (split: the next available index; packed: slot and wrap counter, twice). What the device
  * before it has completed is left out, everything behind it is taken again. -EUCLEAN: it died while
- * it was writing used descriptors of a packed ring, and how long the chains were is lost.
+ * it was writing used descriptors of a packed ring, of which it writes the first last: chains
+ * behind that position do not stand in the ring any more.
  */
 int driver_ring_base(const struct driver_ring *ring, uint32_t *base);
+/* Of a packed ring: the position behind what was used, as far as the device has come. */
+uint16_t driver_ring_end_of_used(const struct driver_ring *ring);
 
 static inline uint32_t driver_ring_free(const struct driver_ring *ring)
 {

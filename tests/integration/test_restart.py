@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""virtlaned is killed under full load, and comes back: what its tenants notice.
+
+Frames have sequence numbers and checked contents. A frame that the switch had completed is never lost, none
+is damaged, and no process but the switch's restarts.
+"""
+
+import time
+
+import pytest
+
+from peers import netns, traffic, virtlane
+from peers.guests import Nic, Qemu
+from peers.pktgen import Pktgen
+from peers.wait import until
+
+CONFIG = """
+[port a]
+kind = vhost
+listen = {0}/a.sock
+queues = 4
+cross-connect = b
+
+[port b]
+kind = vhost
+listen = {0}/b.sock
+queues = 4
+cross-connect = a
+"""
+KILLS = 15
+BURST = 64
+
+
+@pytest.fixture
+def switch(stack):
+    made = stack.enter_context(virtlane.Switch(config="", start=False))
+    made.config.write_text(CONFIG.format(made.directory))
+    made.start()
+    return made
+
+
+def kill_again_and_again(switch, client, seeded):
+    """Returns the longest time from when it was ready until both ports were up again, in seconds."""
+    longest = 0
+    switch.wait_state("a", "up")
+    for _ in range(KILLS):
+        time.sleep(seeded.uniform(0.02, 0.1))
+        switch.kill()
+        switch.start()
+        ready = time.monotonic()
+        for name in ("b", "a"):
+            switch.wait_state(name, "up")
+        longest = max(longest, time.monotonic() - ready)
+        assert client.process.poll() is None
+    time.sleep(0.1)
+    return longest
+
+
+@pytest.mark.parametrize("queues", [1, 4])
+@pytest.mark.parametrize("ring", ["split", "split-in-order", "packed", "packed-in-order"])
+def test_nothing_is_lost_when_the_switch_is_killed(switch, seeded, say, ring, queues):
+    """Over a wire, where a receiver without buffers makes the sender wait: so every frame counts. Of the
+    burst that is interrupted, frames may come twice."""
+    with Pktgen("--verify", "--reconnect", 5, "--time", 0, "--ring", ring, "--queues", queues,
+                "--threads", 1, "--rate", "200k", "--queue-size", 256, "--drain", 3,
+                switch.path("a.sock"), switch.path("b.sock")) as client:
+        longest = kill_again_and_again(switch, client, seeded)
+        client.interrupt()
+        report = client.report(check=False)
+    (direction,) = report["directions"]
+    say(f"{direction['sent']} frames sent, {direction['lost']} lost, {direction['duplicates']} came twice"
+        f" in {KILLS} kills; up again {longest * 1e3:.0f} ms after the switch was ready at most")
+    assert report["reconnects"] == 2 * KILLS
+    assert direction["sent"] > 50 * KILLS * BURST
+    assert direction["lost"] == direction["corrupt"] == direction["reordered"] == 0
+    assert direction["duplicates"] <= KILLS * BURST
+
+
+GUEST_CONFIG = """
+[port vm]
+kind = vhost
+listen = {0}/vm.sock
+
+[port host]
+kind = tap
+netns = {1}
+interface = eth0
+mac = 52:54:00:00:01:99
+"""
+
+
+def test_a_stock_guest_goes_on_when_the_switch_is_killed(stack, say):
+    """Split rings, whose memory tells where they are. (QEMU forgets where packed ones were.)"""
+    host = stack.enter_context(netns.Namespace("host"))
+    switch = stack.enter_context(virtlane.Switch(config="", start=False))
+    switch.config.write_text(GUEST_CONFIG.format(switch.directory, host.name))
+    switch.start()
+    guest = stack.enter_context(Qemu(Nic(switch.path("vm.sock"), "52:54:00:00:01:01"), name="vm"))
+    guest.address("eth0", "10.0.0.10/24")
+    guest.run("ping -i 0.01 10.0.0.1 >/dev/null 2>&1 &")
+    for _ in range(5):
+        host.address("eth0", "10.0.0.1/24")
+        switch.wait_state("vm", "up")
+        # QEMU takes the link down and up, which the guest notices a little later.
+        until(lambda: traffic.ping(guest, "10.0.0.1", count=1).received == 1, "the guest's answer")
+        traffic.answers(guest, "10.0.0.1")
+        rate = traffic.iperf_gbits(host, guest, "10.0.0.10", seconds=1)
+        switch.kill()
+        switch.start()
+    say(f"{rate:.2f} Gbit/s to the guest")
