@@ -78,8 +78,10 @@ static bool reconnect(struct lead *lead, struct port *port, uint64_t end_ns)
 			lead->session->reconnects++;
 			return true;
 		}
-		(void)nanosleep(&a_moment, NULL);
-	} while (result != -EUCLEAN && result != -ENOTSUP && !told_to_end && clock_ns() < end_ns);
+		/* Signals are let in, too. */
+		(void)ppoll(NULL, 0, &a_moment, &lead->signals);
+	} while (result != -ENOTRECOVERABLE && result != -ENOTSUP && !told_to_end
+		 && clock_ns() < end_ns);
 	session_add_failure(lead->session, "%s does not come back: %s", port->path, why.text);
 	return false;
 }

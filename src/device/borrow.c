@@ -174,8 +174,11 @@ take_burst(struct queue *queue, struct vl_frame *frames, unsigned max, const boo
 		if (n < max)
 			n += take_any(queue, frames + n, max - n, &used, packed, &plain);
 	}
-	if (n > 0)
+	if (n > 0) {
 		ring_notify_off(&queue->ring, packed);
+		if (queue_is_logged(queue))
+			queue_log_ring(queue);
+	}
 	return (int)n;
 }
 

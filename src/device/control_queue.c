@@ -274,7 +274,11 @@ bool device_serve_control(struct vl_device *device)
 
 		if (got < 0)
 			queue_signal_error(queue);
-		if (got < 0 || (got == 0 && !ring_notify_on(&queue->ring, queue->ring.packed)))
+		if (got > 0)
+			continue;
+		bool more = got == 0 && ring_notify_on(&queue->ring, queue->ring.packed);
+		queue_log_ring(queue);
+		if (!more)
 			return false;
 	}
 	return true;

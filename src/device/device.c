@@ -128,7 +128,8 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 	if (!vq->started || !vq->has_address || size == 0 || device->memory == NULL)
 		return 0;
 	/* Nothing may be written that would have to be logged and cannot. */
-	if (is_logging(device) && device->log == NULL)
+	if (is_logging(device)
+	    && (device->log == NULL || memory_size(device->log) < dirty_log_needs(device->memory)))
 		return 0;
 	if (index / 2 >= usable_pairs(device) && !is_control(device, index))
 		return 0;
@@ -425,12 +426,11 @@ void device_watch_memory(const struct vl_device *device, const struct memory *me
 		device_watch_region(device, &memory->regions[i], mapped);
 }
 
-void device_forget_log(struct vl_device *device)
+void device_drop_log(struct vl_device *device)
 {
 	device_watch_memory(device, device->log, false);
 	memory_destroy(device->log);
 	device->log = NULL;
-	close_fd(&device->log_fd);
 }
 
 void device_reset(struct vl_device *device)
@@ -440,7 +440,8 @@ void device_reset(struct vl_device *device)
 		device_set_kick(device, i, -1);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		forget_queue(device, i);
-	device_forget_log(device);
+	device_drop_log(device);
+	close_fd(&device->log_fd);
 	device->features = (struct vl_features){0};
 	device->status = 0;
 	device->mtu = device->config.mtu;

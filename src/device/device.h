@@ -176,8 +176,8 @@ void device_watch_region(
 	const struct vl_device *device, const struct memory_region *region, bool mapped
 );
 void device_watch_memory(const struct vl_device *device, const struct memory *memory, bool mapped);
-/* Unmap the dirty log; no queue may be live. */
-void device_forget_log(struct vl_device *device);
+/* Unmap the dirty log, if there is one; no queue may be live. */
+void device_drop_log(struct vl_device *device);
 /* Stop and forget everything about the rings, the driver's wishes and its status. */
 void device_reset(struct vl_device *device);
 

@@ -51,8 +51,12 @@ static int set_features(void *context, uint64_t features)
 		device_unpublish_all(device);
 	device->features = wanted;
 	/* That is the front end's, at both ends of a migration; the driver does not notice. */
-	if (changed == UINT64_C(1) << VL_F_LOG_ALL)
+	if (changed == UINT64_C(1) << VL_F_LOG_ALL) {
+		/* Another migration brings another log. */
+		if (!vl_features_have(&wanted, VL_F_LOG_ALL))
+			device_drop_log(device);
 		return device_publish_all(device);
+	}
 	/* Only a driver that begins anew negotiates, be it for the same. */
 	device_reset_wishes(device);
 	if (same)
@@ -205,18 +209,19 @@ static int set_log(void *context, const struct memory_region_request *request, i
 	struct memory *log;
 	const char *why = "";
 
-	if (request->size < dirty_log_needs(device->memory)) {
-		device_explain(device, "SET_LOG_BASE: the log is too small for the memory");
-		return -EINVAL;
-	}
-	int error = add_region(device, NULL, request, fd, &log, &why);
+	/* The old one is gone in any case: its front end looks at the new one alone. */
+	device_unpublish_all(device);
+	device_drop_log(device);
+	int error = -EINVAL;
+	if (request->size < dirty_log_needs(device->memory))
+		why = "the log is too small for the memory";
+	else
+		error = add_region(device, NULL, request, fd, &log, &why);
 	if (error < 0) {
 		device_explain(device, "SET_LOG_BASE: %s", why);
+		(void)device_publish_all(device); /* those that need no log */
 		return error;
 	}
-	device_unpublish_all(device);
-	device_watch_memory(device, device->log, false);
-	memory_destroy(device->log);
 	device->log = log;
 	device_watch_memory(device, log, true);
 	return device_publish_all(device);

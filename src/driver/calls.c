@@ -114,6 +114,9 @@ void vl_driver_woken(struct vl_driver *driver, unsigned index)
 static int process(struct vl_driver *driver)
 {
 	bool changed = false;
+
+	if (driver->frontend->failed != 0)
+		return driver->frontend->failed;
 	int error = frontend_process(driver->frontend, &changed);
 
 	if (error == 0 && changed)

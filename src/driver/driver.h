@@ -119,8 +119,7 @@ struct vl_driver {
 	const struct driver_ops *ops;
 	struct driver_variant variant;
 	unsigned pair_count, pairs_max;
-	unsigned queue_num; /* of the session in which that was agreed on */
-	bool stopped;	    /* the device has been asked to stop the data rings */
+	bool stopped; /* the device has been asked to stop the data rings */
 	struct driver_pair *pairs;
 	struct vhost_inflight inflight; /* the device's record of what it has taken */
 	int inflight_fd;		/* of its memory; -1: none */

@@ -307,7 +307,7 @@ static int failed(const struct vl_driver *driver, struct vl_driver_error *why, i
 static int set_pairs(struct vl_driver *driver, struct vl_driver_error *why)
 {
 	/* GET_QUEUE_NUM counts pairs for a network device, and DPDK's too. */
-	unsigned most = driver->queue_num = driver->frontend->queue_num;
+	unsigned most = driver->frontend->queue_num;
 
 	if (driver->pairs_max == 0 || driver->pairs_max > most)
 		driver->pairs_max = most;
@@ -398,15 +398,23 @@ int driver_negotiate_again(struct vl_driver *driver, struct vl_driver_error *why
 				name != NULL ? name : "a feature without a name"
 			);
 	}
+	int error = agree(driver, why);
+	if (error < 0)
+		return error;
 	/* The control queue's index counts the pairs that the device has. */
-	if (driver->has_control ? driver->frontend->queue_num != driver->queue_num
-				: driver->frontend->queue_num < driver->pair_count)
+	unsigned pairs = driver->frontend->queue_num;
+	uint8_t field[2];
+	if (vl_features_have(&driver->features, VL_F_MQ)
+	    && frontend_get_config(driver->frontend, CONFIG_PAIRS, sizeof(field), field) == 0
+	    && load_le16(field) < pairs)
+		pairs = load_le16(field);
+	if (driver->has_control ? pairs != driver->pairs_max : pairs < driver->pair_count)
 		return driver_explain(
 			why,
 			-ENOTSUP,
 			"the device before this one had %u queue pairs, this one has %u",
-			driver->queue_num,
-			driver->frontend->queue_num
+			driver->pairs_max,
+			pairs
 		);
-	return agree(driver, why);
+	return 0;
 }

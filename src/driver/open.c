@@ -315,7 +315,7 @@ int vl_driver_open(
 	return 0;
 }
 
-/* What waits in the rings may have been announced to a device that is gone. */
+/* What waits in the rings may have been announced to a device that is gone, or by one. */
 static void kick_all(struct vl_driver *driver)
 {
 	const uint64_t one = 1;
@@ -325,6 +325,7 @@ static void kick_all(struct vl_driver *driver)
 
 		(void)!write(pair->rx_kick_fd, &one, sizeof(one));
 		(void)!write(pair->tx_kick_fd, &one, sizeof(one));
+		(void)!write(pair->rx_call_fd, &one, sizeof(one));
 	}
 }
 
@@ -336,6 +337,12 @@ static int reconnect(struct vl_driver *driver, int socket, struct vl_driver_erro
 		return driver_explain(
 			why, -EINVAL, "the driver was given a socket: give it another"
 		);
+	for (unsigned i = 0; i < driver->pair_count; i++) {
+		if (driver_pair_is_broken(&driver->pairs[i]))
+			return driver_explain(
+				why, -EPROTO, "queue pair %u was stopped: its device lied", i
+			);
+	}
 	int error = frontend_reopen(driver->frontend, &config);
 	if (error < 0)
 		return driver_explain(why, error, "%s", driver->frontend->reason);

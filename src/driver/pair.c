@@ -90,7 +90,9 @@ int driver_start_ring(
 		(void)snprintf(
 			driver->frontend->reason,
 			sizeof(driver->frontend->reason),
-			"the device before this one has left queue %u half written",
+			error == -ENOTRECOVERABLE
+				? "the device before this one did not complete in order on queue %u"
+				: "the device before this one has left nonsense in queue %u",
 			index
 		);
 		return error;
@@ -144,12 +146,25 @@ static void mend_sending(struct driver_pair *pair)
 	);
 }
 
+/* A device may take a packed ring for a new one that begins at slot 0 in a later lap, unless the
+ * descriptor there says that it was used: what a chain behind it, or a batch, has left out. */
+static void mark_lap(struct driver_ring *ring)
+{
+	uint32_t base;
+
+	if (ring->packed && driver_ring_base(ring, &base) == 0 && base == 0
+	    && driver_ring_end_of_used(ring) == (uint16_t)ring->shown)
+		ring->packed_desc[0].flags = PACKED_DRIVER_AVAIL | PACKED_DRIVER_USED;
+}
+
 void driver_pair_mend(struct driver_pair *pair)
 {
 	if (is_half_written(&pair->rx))
 		mend_receiving(pair);
 	if (is_half_written(&pair->tx))
 		mend_sending(pair);
+	mark_lap(&pair->rx);
+	mark_lap(&pair->tx);
 }
 
 /* ---- pools ---- */

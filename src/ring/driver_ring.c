@@ -56,16 +56,60 @@ uint16_t driver_ring_end_of_used(const struct driver_ring *ring)
 	return position;
 }
 
+/* Whether what the device has used of a packed ring, and nobody has reaped, is the oldest there is.
+ */
+static bool packed_used_in_order(const struct driver_ring *ring)
+{
+	uint16_t end = driver_ring_end_of_used(ring), id;
+	uint32_t length;
+
+	for (uint16_t i = ring->used_next; !ring->in_order && i != end;) {
+		/* It may be changed while it is looked at. */
+		if (!packed_driver_used_at(ring, i, &id, &length)
+		    || id != driver_ring_slot(ring, i))
+			return false;
+		i = (uint16_t)(i + (ring->longs > 0 ? ring->chain_slots[id] : 1));
+	}
+	return true;
+}
+
+/* The same of a split ring. */
+static bool split_used_in_order(const struct driver_ring *ring, uint16_t index)
+{
+	uint32_t slot = ring->tail;
+
+	for (uint16_t i = ring->used_next; i != index; i++) {
+		uint32_t id = __atomic_load_n(
+			&ring->used->ring[i & (ring->size - 1)].id, __ATOMIC_RELAXED
+		);
+
+		/* In a batch (IN_ORDER) only its last element has to be there. */
+		if (!ring->in_order && id != driver_ring_slot(ring, slot))
+			return false;
+		slot += ring->longs > 0 ? ring->chain_slots[driver_ring_slot(ring, slot)] : 1;
+	}
+	return true;
+}
+
 int driver_ring_base(const struct driver_ring *ring, uint32_t *base)
 {
 	uint32_t length;
 	uint16_t id;
 
+	if (ring->holes > 0)
+		return -ENOTRECOVERABLE;
 	if (!ring->packed) {
 		/* acquire: as for reaping what this tells of */
-		*base = __atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE);
-		return 0;
+		uint16_t index = __atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE);
+		bool sane = (uint16_t)(index - ring->used_next) <= ring->shown - ring->tail;
+
+		*base = index;
+		if (!sane)
+			return -EPROTO;
+		return split_used_in_order(ring, index) ? 0 : -ENOTRECOVERABLE;
 	}
+	if (!packed_used_in_order(ring))
+		return -ENOTRECOVERABLE;
 	uint16_t position = driver_ring_end_of_used(ring);
 	/* A device writes the first of a burst last. */
 	for (uint16_t i = position; i != (uint16_t)ring->shown; i++) {

@@ -307,7 +307,7 @@ static int set_vring_err(struct backend *backend, struct vhost_message *message)
 
 /* ---- the dirty log ---- */
 
-/* Answered in any case. Without LOG_SHMFD its place would be an address of the front end's. */
+/* Without LOG_SHMFD its place would be an address of the front end's. */
 static int set_log_base(struct backend *backend, struct vhost_message *message)
 {
 	const struct vhost_log *log = &message->payload.log;

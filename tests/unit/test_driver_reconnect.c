@@ -186,6 +186,10 @@ static void a_ring_that_is_half_written_is_mended(void **state)
 		for (uint32_t i = 0; i < 3; i++)
 			receive_numbered(joint, 0, i);
 	} else {
+		ring->used->idx = 1000;
+		assert_int_equal(joint_try_return(joint), -EPROTO);
+		assert_non_null(strstr(joint->why.text, "nonsense"));
+		joint_hang_up(joint);
 		/* Elements count by the index alone. */
 		ring->used->idx = 1;
 		joint_return(joint);
@@ -216,6 +220,28 @@ static void a_burst_that_was_sent_is_sent_once(void **state)
 	joint_close(joint);
 }
 
+/* Where the device completed a newer chain before an older one, no place in the ring tells. */
+static void a_ring_that_is_out_of_order_is_refused(void **state)
+{
+	struct joint *joint = open_joint(*state, 1);
+	struct driver_ring *ring = &joint->driver->pairs[0].rx;
+
+	if (ring->in_order) {
+		joint_close(joint);
+		return;
+	}
+	deliver_numbered(joint, 0, 0);
+	joint_hang_up(joint);
+	if (ring->packed)
+		ring->packed_desc[0].id = 1;
+	else
+		ring->used->ring[0].id = 1;
+	assert_int_equal(joint_try_return(joint), -ENOTRECOVERABLE);
+	assert_non_null(strstr(joint->why.text, "in order"));
+	assert_int_equal(vl_driver_process(joint->driver), -ENOTRECOVERABLE);
+	joint_close(joint);
+}
+
 int main(void)
 {
 	static const struct variant_test tests[] = {
@@ -225,6 +251,7 @@ int main(void)
 		VARIANT_TEST(a_device_that_lacks_something_is_refused),
 		VARIANT_TEST(a_ring_that_is_half_written_is_mended),
 		VARIANT_TEST(a_burst_that_was_sent_is_sent_once),
+		VARIANT_TEST(a_ring_that_is_out_of_order_is_refused),
 	};
 
 	return run_for_all_variants("driver, reconnecting", tests, COUNT_OF(tests));
