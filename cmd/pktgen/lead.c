@@ -65,45 +65,60 @@ static void pause_workers(struct session *session, bool pause)
 	}
 }
 
-/* False: it did not come back in time, or is another one. */
-static bool reconnect(struct lead *lead, struct port *port, uint64_t end_ns)
+/* One try: 0, or why it did not come back; for good if it is another one. */
+static int reconnect(struct lead *lead, unsigned index, struct vl_driver_error *why)
 {
-	const struct timespec a_moment = {.tv_nsec = 1000 * 1000};
-	struct vl_driver_error why;
-	int result;
+	const struct port *port = &lead->session->ports[index];
+	int result = vl_driver_reconnect(port->driver, 0, why);
 
-	do {
-		result = vl_driver_reconnect(port->driver, 0, &why);
-		if (result == 0) {
-			lead->session->reconnects++;
-			return true;
-		}
-		/* Signals are let in, too. */
-		(void)ppoll(NULL, 0, &a_moment, &lead->signals);
-	} while (result != -ENOTRECOVERABLE && result != -ENOTSUP && !told_to_end
-		 && clock_ns() < end_ns);
-	session_add_failure(lead->session, "%s does not come back: %s", port->path, why.text);
-	return false;
+	if (result < 0)
+		return result;
+	lead->session->reconnects++;
+	if (index > 0 && !lead->session->options->no_announce)
+		port_announce(port, lead->session->options);
+	return 0;
 }
 
-/* The back ends of several ports go together, as a rule. The last one returns first, and makes its
- * addresses known before others send to it what waits in their rings. */
+/*
+ * The back ends of several ports go together, as a rule, if not at the very same time. The last one
+ * returns first, and makes its addresses known before others send to it what waits in their rings:
+ * so before each try those behind are looked at again.
+ */
+static void try_until(struct lead *lead, uint64_t end_ns)
+{
+	const struct timespec a_moment = {.tv_nsec = 1000 * 1000};
+	struct session *session = lead->session;
+
+	for (unsigned i = session->options->port_count; i > 0;) {
+		struct port *port = &session->ports[i - 1];
+		struct vl_driver_error why;
+
+		if (lead->hung_up[i - 1] || vl_driver_process(port->driver) == 0) {
+			i--;
+			continue;
+		}
+		int result = reconnect(lead, i - 1, &why);
+		if (result == -ENOTRECOVERABLE || result == -ENOTSUP || told_to_end
+		    || (result < 0 && clock_ns() >= end_ns)) {
+			lead->hung_up[i - 1] = true;
+			session_add_failure(
+				session, "%s does not come back: %s", port->path, why.text
+			);
+		}
+		/* Signals are let in, too. */
+		if (result < 0)
+			(void)ppoll(NULL, 0, &a_moment, &lead->signals);
+		i = session->options->port_count;
+	}
+}
+
 static void wait_for_return(struct lead *lead)
 {
 	struct session *session = lead->session;
 	uint64_t begin_ns = clock_ns();
-	uint64_t end_ns = begin_ns + (uint64_t)(session->options->reconnect * 1e9);
 
 	pause_workers(session, true);
-	for (unsigned i = session->options->port_count; i-- > 0;) {
-		struct port *port = &session->ports[i];
-
-		if (lead->hung_up[i] || vl_driver_process(port->driver) == 0)
-			continue;
-		lead->hung_up[i] = !reconnect(lead, port, end_ns);
-		if (!lead->hung_up[i] && i > 0 && !session->options->no_announce)
-			port_announce(port, session->options);
-	}
+	try_until(lead, begin_ns + (uint64_t)(session->options->reconnect * 1e9));
 	pause_workers(session, false);
 	uint64_t away_ns = clock_ns() - begin_ns;
 	if (away_ns > session->away_ns)
