@@ -98,8 +98,8 @@ static void try_until(struct lead *lead, uint64_t end_ns)
 			continue;
 		}
 		int result = reconnect(lead, i - 1, &why);
-		if (result == -ENOTRECOVERABLE || result == -ENOTSUP || told_to_end
-		    || (result < 0 && clock_ns() >= end_ns)) {
+		bool for_good = result == -ENOTRECOVERABLE || result == -ENOTSUP;
+		if (result < 0 && (for_good || told_to_end || clock_ns() >= end_ns)) {
 			lead->hung_up[i - 1] = true;
 			session_add_failure(
 				session, "%s does not come back: %s", port->path, why.text

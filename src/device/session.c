@@ -122,7 +122,6 @@ static int set_memory(
 		struct memory *more;
 
 		error = add_region(device, memory, &requests[i], fds[i], &more, &why);
-
 		if (error < 0) {
 			device_explain(device, "SET_MEM_TABLE: %s", why);
 			memory_destroy(memory);

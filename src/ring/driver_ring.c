@@ -37,43 +37,39 @@ void driver_ring_close(struct driver_ring *ring)
 	ring->chain_slots = NULL;
 }
 
-uint16_t driver_ring_end_of_used(const struct driver_ring *ring)
+/* Go over the used descriptors that nobody has reaped. False: one of them is not of the oldest
+ * chain there is, so that what is behind it is not what was left. Each is loaded once: a device may
+ * live. */
+static bool packed_pass_used(const struct driver_ring *ring, uint16_t *position)
 {
-	uint16_t position = ring->used_next, id;
 	uint32_t length;
+	uint16_t id;
 
-	while (position != (uint16_t)ring->shown
-	       && packed_driver_used_at(ring, position, &id, &length) && id < ring->size) {
-		uint32_t slots = ring->longs > 0 ? ring->chain_slots[id] : 1;
-
+	*position = ring->used_next;
+	while (*position != (uint16_t)ring->shown
+	       && packed_driver_used_at(ring, *position, &id, &length)) {
 		/* With IN_ORDER it may stand for those before it, too (2.8.9). */
-		if (ring->in_order)
-			slots += driver_ring_slot(ring, id - position);
-		if (slots == 0 || slots > (uint16_t)(ring->shown - position))
-			break; /* nonsense, as the next reap finds out */
-		position = (uint16_t)(position + slots);
-	}
-	return position;
-}
-
-/* Whether what the device has used of a packed ring, and nobody has reaped, is the oldest there is.
- */
-static bool packed_used_in_order(const struct driver_ring *ring)
-{
-	uint16_t end = driver_ring_end_of_used(ring), id;
-	uint32_t length;
-
-	for (uint16_t i = ring->used_next; !ring->in_order && i != end;) {
-		/* It may be changed while it is looked at. */
-		if (!packed_driver_used_at(ring, i, &id, &length)
-		    || id != driver_ring_slot(ring, i))
+		if (id >= ring->size
+		    || (!ring->in_order && id != driver_ring_slot(ring, *position)))
 			return false;
-		i = (uint16_t)(i + (ring->longs > 0 ? ring->chain_slots[id] : 1));
+		uint32_t slots = driver_ring_slot(ring, id - *position)
+				 + (ring->longs > 0 ? ring->chain_slots[id] : 1);
+		if (slots == 0 || slots > (uint16_t)(ring->shown - *position))
+			return false;
+		*position = (uint16_t)(*position + slots);
 	}
 	return true;
 }
 
-/* The same of a split ring. */
+uint16_t driver_ring_end_of_used(const struct driver_ring *ring)
+{
+	uint16_t position;
+
+	(void)packed_pass_used(ring, &position);
+	return position;
+}
+
+/* Of a split ring: whether what was used and not reaped is the oldest there is. */
 static bool split_used_in_order(const struct driver_ring *ring, uint16_t index)
 {
 	uint32_t slot = ring->tail;
@@ -108,9 +104,9 @@ int driver_ring_base(const struct driver_ring *ring, uint32_t *base)
 			return -EPROTO;
 		return split_used_in_order(ring, index) ? 0 : -ENOTRECOVERABLE;
 	}
-	if (!packed_used_in_order(ring))
+	uint16_t position;
+	if (!packed_pass_used(ring, &position))
 		return -ENOTRECOVERABLE;
-	uint16_t position = driver_ring_end_of_used(ring);
 	/* A device writes the first of a burst last. */
 	for (uint16_t i = position; i != (uint16_t)ring->shown; i++) {
 		if (packed_driver_used_at(ring, i, &id, &length))

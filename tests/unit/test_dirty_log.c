@@ -296,6 +296,25 @@ static void logging_comes_and_goes(void **state)
 	close_rig(&rig);
 }
 
+/* Have the used ring of the receive queue logged at a guest address. */
+static void mark_ring_at(struct front *front, uint64_t guest_address)
+{
+	const struct guest_ring *ring = &front->rings[RX];
+	struct vhost_vring_addr address = {
+		.index = RX,
+		.flags = 1 << VHOST_VRING_F_LOG,
+		.desc_user_addr = guest_to_user(&front->guest, ring->desc_address),
+		.avail_user_addr = guest_to_user(&front->guest, ring->driver_address),
+		.used_user_addr = guest_to_user(&front->guest, ring->device_address),
+		.log_guest_addr = guest_address,
+	};
+
+	assert_int_equal(
+		front_request(front, VHOST_USER_SET_VRING_ADDR, &address, sizeof(address), NULL, 0),
+		0
+	);
+}
+
 /* Where a front end names another place for the used ring, that is what is marked (vhost-user,
  * vring address description). */
 static void the_ring_is_marked_where_the_front_end_says(void **state)
@@ -306,21 +325,7 @@ static void the_ring_is_marked_where_the_front_end_says(void **state)
 
 	open_rig(&rig, *state, 0);
 	start_logging(&rig);
-	const struct guest_ring *ring = &rig.front.rings[RX];
-	struct vhost_vring_addr address = {
-		.index = RX,
-		.flags = 1 << VHOST_VRING_F_LOG,
-		.desc_user_addr = guest_to_user(&rig.front.guest, ring->desc_address),
-		.avail_user_addr = guest_to_user(&rig.front.guest, ring->driver_address),
-		.used_user_addr = guest_to_user(&rig.front.guest, ring->device_address),
-		.log_guest_addr = elsewhere,
-	};
-	assert_int_equal(
-		front_request(
-			&rig.front, VHOST_USER_SET_VRING_ADDR, &address, sizeof(address), NULL, 0
-		),
-		0
-	);
+	mark_ring_at(&rig.front, elsewhere);
 	traffic_post(&rig.front, RX, 1, 2000, NULL, GUEST_CHAINED);
 	memset(rig.log, 0, rig.log_size);
 	frame_build(&built, bytes, 1000, 64, NULL);
@@ -432,30 +437,11 @@ static void a_ring_beyond_the_log_writes_nowhere_else(void **state)
 
 	open_rig(&rig, *state, 0);
 	start_logging(&rig);
-	const struct guest_ring *ring = &rig.front.rings[RX];
-	struct vhost_vring_addr address = {
-		.index = RX,
-		.flags = 1 << VHOST_VRING_F_LOG,
-		.desc_user_addr = guest_to_user(&rig.front.guest, ring->desc_address),
-		.avail_user_addr = guest_to_user(&rig.front.guest, ring->driver_address),
-		.used_user_addr = guest_to_user(&rig.front.guest, ring->device_address),
-	};
 	static const uint64_t places[] = {
 		UINT64_MAX, UINT64_MAX - 4095, UINT64_C(1) << 63, GUEST_HIGH_ADDRESS * 2};
 
 	for (unsigned i = 0; i < COUNT_OF(places); i++) {
-		address.log_guest_addr = places[i];
-		assert_int_equal(
-			front_request(
-				&rig.front,
-				VHOST_USER_SET_VRING_ADDR,
-				&address,
-				sizeof(address),
-				NULL,
-				0
-			),
-			0
-		);
+		mark_ring_at(&rig.front, places[i]);
 		traffic_post(&rig.front, RX, 1, 2000, NULL, GUEST_CHAINED);
 		frame_build(&built, bytes, 1000, 64, NULL);
 		assert_int_equal(traffic_deliver(&rig.front, 0, &built), VL_DELIVERED);

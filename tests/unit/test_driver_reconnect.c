@@ -226,14 +226,15 @@ static void a_ring_that_is_out_of_order_is_refused(void **state)
 	struct joint *joint = open_joint(*state, 1);
 	struct driver_ring *ring = &joint->driver->pairs[0].rx;
 
-	if (ring->in_order) {
+	/* Of a batch the last is named, so any chain that there is would do. */
+	if (ring->in_order && !ring->packed) {
 		joint_close(joint);
 		return;
 	}
 	deliver_numbered(joint, 0, 0);
 	joint_hang_up(joint);
 	if (ring->packed)
-		ring->packed_desc[0].id = 1;
+		ring->packed_desc[0].id = ring->in_order ? UINT16_MAX : 1;
 	else
 		ring->used->ring[0].id = 1;
 	assert_int_equal(joint_try_return(joint), -ENOTRECOVERABLE);
