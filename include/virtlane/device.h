@@ -48,6 +48,12 @@ struct vl_device_config {
 	/* Features not to offer; by default everything that is supported is. */
 	struct vl_features withheld;
 
+	/* Memory of vl_device_record_size(queue_pairs) bytes, zero at first, that outlives the
+	 * process, such as a mapped file: there the device notes where its packed rings are, for
+	 * front ends that do not know it themselves when a device dies and another one is attached
+	 * to them (see docs/architecture.md). Aligned to 64. It stays the caller's. NULL: none. */
+	void *record;
+
 	/* See "Threads" above. */
 	void (*synchronize)(void *context);
 	/* A queue pair was started, stopped, enabled or disabled. Control thread. */
@@ -67,6 +73,11 @@ struct vl_device_config {
 };
 
 /* ---- control ---- */
+
+/* Bytes of vl_device_config.record. */
+size_t vl_device_record_size(unsigned queue_pairs);
+/* Whether the record says anything that the next device could need. */
+bool vl_device_record_holds(const struct vl_device *device);
 
 /* -EINVAL: a number is out of range, or the environment's VIRTLANE_ISA is none of v2, v3, v4,
  * portable; -ENOTSUP: it names what this processor does not have; -ENOMEM. */

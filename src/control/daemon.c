@@ -20,6 +20,7 @@ struct daemon {
 	struct event_base *base;
 	struct event *sigterm, *sigint, *sighup;
 	struct rpc_server *server;
+	char *state;		/* directory for what has to outlive us */
 	struct control control; /* with the switch */
 };
 
@@ -185,6 +186,7 @@ static int start(struct daemon *daemon, struct config_plan *plan)
 		(void)fprintf(stderr, "virtlaned: %s\n", error.text);
 		return DAEMON_FAILED;
 	}
+	switch_set_state_directory(daemon->control.sw, daemon->state);
 	return apply_start(daemon, plan);
 }
 
@@ -196,6 +198,7 @@ static void stop(struct daemon *daemon)
 	event_free(daemon->sigint);
 	event_free(daemon->sighup);
 	event_base_free(daemon->base);
+	free(daemon->state);
 	free(daemon);
 }
 
@@ -214,6 +217,7 @@ int daemon_run(const struct daemon_options *options)
 	daemon->base = event_base_new();
 	if (daemon->base == NULL)
 		abort();
+	daemon->state = text_format("%s.state", options->socket);
 	watch_signals(daemon);
 	status = start(daemon, plan);
 	config_plan_free(plan);

@@ -214,6 +214,10 @@ int device_publish(struct vl_device *device, unsigned index)
 
 	if (known <= 0)
 		return known;
+	int error = device_place(device, index, &config);
+	if (error < 0)
+		return error;
+	vq->resume = false;
 	struct queue *queue = queue_build(device, index, &config);
 	if (queue == NULL) {
 		device_explain(device, "queue %u: out of memory", index);
@@ -353,6 +357,7 @@ static void forget_queue(struct vl_device *device, unsigned index)
 	vq->base = 0;
 	vq->base_guess = true;
 	vq->base_told = false;
+	vq->resume = true;
 	vq->broken = NULL;
 	vq->has_address = false;
 	vq->started = false;
@@ -441,6 +446,7 @@ void device_reset(struct vl_device *device)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		forget_queue(device, i);
 	device_drop_log(device);
+	device_drop_inflight(device);
 	close_fd(&device->log_fd);
 	device->features = (struct vl_features){0};
 	device->status = 0;
@@ -449,6 +455,25 @@ void device_reset(struct vl_device *device)
 	device_reset_wishes(device);
 	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
 		device_queue_changed(device, 2 * pair);
+}
+
+int device_map(
+	const struct vl_device *device,
+	const struct memory *old,
+	const struct memory_region_request *request,
+	int fd,
+	struct memory **out,
+	const char **why
+)
+{
+	uint64_t max = device->config.memory_max;
+	uint64_t used = memory_size(old);
+
+	if (max != 0 && (used > max || request->size > max - used)) {
+		*why = "more memory than a peer of this port may share";
+		return -EFBIG;
+	}
+	return memory_add(old, request, fd, out, why);
 }
 
 /* ---- public ---- */
@@ -480,6 +505,7 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 		device->queues[i].call_fd = -1;
 		device->queues[i].err_fd = -1;
 		device->queues[i].base_guess = true;
+		device->queues[i].resume = true;
 	}
 	*out = device;
 	return 0;

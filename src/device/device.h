@@ -48,6 +48,7 @@ struct virtqueue {
 	uint32_t base;	 /* as in SET_VRING_BASE, while not live */
 	bool base_guess; /* base is the peer's word, and maybe User Mode Linux's for a new ring */
 	bool base_told;	 /* base was given out by GET_VRING_BASE */
+	bool resume;	 /* it was not started yet since there may have been a device before us */
 	bool kick_is_control; /* what its kick descriptor was announced as */
 	int call_fd, err_fd;
 	const char *broken; /* while not live: why the ring was stopped; NULL: it was not */
@@ -99,6 +100,8 @@ struct vl_device {
 	uint8_t mac[6]; /* likewise */
 	struct memory *memory;	 /* may be NULL */
 	struct memory *log;	 /* the dirty log, mapped as one region; NULL: none */
+	struct memory *inflight; /* region for who comes after us, mapped; NULL: none */
+	struct vhost_inflight inflight_layout;
 	int log_fd;		 /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
 	struct backend *backend; /* the session; NULL: none */
 	char reason[BACKEND_REASON_SIZE];
@@ -180,6 +183,29 @@ void device_watch_memory(const struct vl_device *device, const struct memory *me
 void device_drop_log(struct vl_device *device);
 /* Stop and forget everything about the rings, the driver's wishes and its status. */
 void device_reset(struct vl_device *device);
+
+/* memory_add() within what the peer may make us map: address space is everybody's. */
+int device_map(
+	const struct vl_device *device,
+	const struct memory *old,
+	const struct memory_region_request *request,
+	int fd,
+	struct memory **out,
+	const char **why
+);
+
+/* ---- inflight.c ---- */
+
+/* Where a ring that is about to be published goes on: config->position may change, and
+ * config->place be set. -EINVAL: the in-flight region is wrong. */
+int device_place(struct vl_device *device, unsigned index, struct ring_config *config);
+/* The front end knows now where the ring is, or does not care. */
+void device_forget_record(struct vl_device *device, unsigned index);
+/* A new region for the queues of `layout`, whose other fields are filled. *fd is the caller's. */
+int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout, int *fd);
+/* Go on by what is in a region, and keep it up to date; fd stays the caller's. */
+int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd);
+void device_drop_inflight(struct vl_device *device);
 
 /* ---- session.c: what the session calls ---- */
 

@@ -15,7 +15,7 @@ enum {
 				    | 1 << VL_PROTOCOL_F_MTU | 1 << VL_PROTOCOL_F_BACKEND_REQ
 				    | 1 << VL_PROTOCOL_F_CONFIG | 1 << VL_PROTOCOL_F_RESET_DEVICE
 				    | 1 << VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS
-				    | 1 << VL_PROTOCOL_F_STATUS,
+				    | 1 << VL_PROTOCOL_F_INFLIGHT_SHMFD | 1 << VL_PROTOCOL_F_STATUS,
 	MTU_MIN = 68, /* VIRTIO 1.3, 5.1.4.1 */
 };
 
@@ -79,26 +79,6 @@ static int replace_memory(struct vl_device *device, struct memory *memory)
 	return device_publish_all(device);
 }
 
-/* memory_add() within what the peer may make us map: address space is everybody's. */
-static int add_region(
-	const struct vl_device *device,
-	const struct memory *old,
-	const struct memory_region_request *request,
-	int fd,
-	struct memory **out,
-	const char **why
-)
-{
-	uint64_t max = device->config.memory_max;
-	uint64_t used = memory_size(old);
-
-	if (max != 0 && (used > max || request->size > max - used)) {
-		*why = "more memory than a peer of this port may share";
-		return -EFBIG;
-	}
-	return memory_add(old, request, fd, out, why);
-}
-
 /* Whether what is written to this memory can be logged, where it has to be. */
 static int check_log(struct vl_device *device, const struct memory *memory, const char *message)
 {
@@ -121,7 +101,7 @@ static int set_memory(
 	for (unsigned i = 0; i < count; i++) {
 		struct memory *more;
 
-		error = add_region(device, memory, &requests[i], fds[i], &more, &why);
+		error = device_map(device, memory, &requests[i], fds[i], &more, &why);
 		if (error < 0) {
 			device_explain(device, "SET_MEM_TABLE: %s", why);
 			memory_destroy(memory);
@@ -147,7 +127,7 @@ static int add_memory(void *context, const struct memory_region_request *request
 	struct vl_device *device = context;
 	struct memory *memory, *old = device->memory;
 	const char *why = "";
-	int error = add_region(device, old, request, fd, &memory, &why);
+	int error = device_map(device, old, request, fd, &memory, &why);
 
 	if (error < 0) {
 		device_explain(device, "ADD_MEM_REG: %s", why);
@@ -215,7 +195,7 @@ static int set_log(void *context, const struct memory_region_request *request, i
 	if (request->size < dirty_log_needs(device->memory))
 		why = "the log is too small for the memory";
 	else
-		error = add_region(device, NULL, request, fd, &log, &why);
+		error = device_map(device, NULL, request, fd, &log, &why);
 	if (error < 0) {
 		device_explain(device, "SET_LOG_BASE: %s", why);
 		(void)device_publish_all(device); /* those that need no log */
@@ -224,6 +204,18 @@ static int set_log(void *context, const struct memory_region_request *request, i
 	device->log = log;
 	device_watch_memory(device, log, true);
 	return device_publish_all(device);
+}
+
+/* ---- for who comes after us ---- */
+
+static int get_inflight(void *context, struct vhost_inflight *layout, int *fd)
+{
+	return device_get_inflight(context, layout, fd);
+}
+
+static int set_inflight(void *context, const struct vhost_inflight *layout, int fd)
+{
+	return device_set_inflight(context, layout, fd);
 }
 
 /* ---- rings ---- */
@@ -270,6 +262,8 @@ static int set_vring_base(void *context, unsigned index, uint32_t base)
 	device_unpublish(device, index);
 	vq->started = false;
 	vq->broken = NULL;
+	if (!vq->resume)
+		device_forget_record(device, index);
 	/* Zero for a packed ring may mean "new" (see ring.c), unless it is what we have said. */
 	vq->base_guess = base == 0 && !(vq->base_told && vq->base == 0);
 	vq->base = base;
@@ -285,6 +279,8 @@ static int stop_vring(void *context, unsigned index, uint32_t *base)
 	device_unpublish(device, index);
 	*base = vq->base;
 	vq->base_told = true;
+	vq->resume = false;
+	device_forget_record(device, index);
 	vq->started = false;
 	vq->broken = NULL;
 	device_queue_changed(device, index);
@@ -524,6 +520,8 @@ const struct backend_ops device_backend_ops = {
 	.remove_memory = remove_memory,
 	.set_log = set_log,
 	.set_log_fd = set_log_fd,
+	.get_inflight = get_inflight,
+	.set_inflight = set_inflight,
 	.set_vring_size = set_vring_size,
 	.set_vring_address = set_vring_address,
 	.set_vring_base = set_vring_base,

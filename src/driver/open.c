@@ -151,12 +151,11 @@ static unsigned control_index(const struct vl_driver *driver)
 
 /*
  * The region in which a device that can do so keeps what it has taken and not yet completed, so
- * that one that comes after it knows. It is the device's; we only hold it while the session lasts.
+ * that one that comes after it knows. It is the device's; we only hold it while the driver lives.
+ * The control queue has no part in it: it begins anew with each session.
  */
 static int share_inflight(struct vl_driver *driver)
 {
-	unsigned rings = driver->has_control ? control_index(driver) + 1 : 2 * driver->pair_count;
-
 	if (!frontend_has(driver->frontend, VL_PROTOCOL_F_INFLIGHT_SHMFD))
 		return 0;
 	if (driver->inflight_fd >= 0)
@@ -165,7 +164,7 @@ static int share_inflight(struct vl_driver *driver)
 		);
 	int error = frontend_get_inflight(
 		driver->frontend,
-		(uint16_t)rings,
+		(uint16_t)(2 * driver->pair_count),
 		(uint16_t)driver->config.queue_size,
 		&driver->inflight,
 		&driver->inflight_fd

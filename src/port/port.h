@@ -40,6 +40,8 @@ struct port_hooks {
 	void (*announce)(void *context, struct port *port, const uint8_t mac[6]);
 	void *context;
 	struct event_base *base;
+	/* Where to keep what has to outlive the process; NULL: nowhere. */
+	const char *state_directory;
 };
 
 enum port_sleep {

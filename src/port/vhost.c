@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/kept_memory.h"
 #include "base/log.h"
 #include "base/sigbus.h"
 #include "base/unix_socket.h"
@@ -27,6 +28,7 @@ struct port_vhost {
 	struct vl_device *device;
 	int listen_fd; /* -1: the port connects */
 	struct event *accept_event, *session_event, *control_event;
+	void *record; /* of the device, kept in a file named as the port; NULL: none */
 	struct event *control_again; /* timer: there are more commands than one turn serves */
 	char peer[64];
 	bool failed; /* the last session ended because the peer broke the rules */
@@ -467,6 +469,21 @@ static void vhost_status(const struct port *port, struct port_status *out)
 
 /* ---- life ---- */
 
+/* The peer may well be there still, and look for another device: then it will be needed. */
+static void close_record(struct port_vhost *vhost)
+{
+	const char *directory = vhost->port.hooks->state_directory;
+	bool needed = vhost->device != NULL && vl_device_record_holds(vhost->device);
+
+	if (vhost->record == NULL)
+		return;
+	vl_device_destroy(vhost->device);
+	vhost->device = NULL;
+	kept_memory_close(vhost->record, vl_device_record_size(vhost->port.settings.queues));
+	if (!needed)
+		kept_memory_remove(directory, vhost->port.settings.name);
+}
+
 static void vhost_destroy(struct port *port)
 {
 	struct port_vhost *vhost = vhost_of(port);
@@ -484,6 +501,7 @@ static void vhost_destroy(struct port *port)
 		close(vhost->listen_fd);
 		unlink(port->settings.listen);
 	}
+	close_record(vhost);
 	vl_device_destroy(vhost->device);
 	port_fini(port);
 	free(vhost);
@@ -526,6 +544,27 @@ static uint64_t memory_max(void)
 	return 4 * physical;
 }
 
+/* Without it all works until we die. */
+static void open_record(struct port_vhost *vhost)
+{
+	const struct port_settings *settings = &vhost->port.settings;
+	const char *directory = vhost->port.hooks->state_directory;
+	struct error error;
+
+	if (directory == NULL)
+		return;
+	vhost->record = kept_memory_open(
+		directory, settings->name, vl_device_record_size(settings->queues), &error
+	);
+	if (vhost->record == NULL)
+		log_warning(
+			LOG_VHOST,
+			"%s: %s; a guest with packed rings will not go on after a crash",
+			settings->name,
+			error.text
+		);
+}
+
 static int open_device(struct port_vhost *vhost)
 {
 	const struct port_settings *settings = &vhost->port.settings;
@@ -542,6 +581,7 @@ static int open_device(struct port_vhost *vhost)
 		.memory_unmapping = on_memory_unmapping,
 		.memory_max = memory_max(),
 		.offloads_withheld = ~settings->policy.offloads,
+		.record = vhost->record,
 		.context = vhost,
 	};
 
@@ -586,6 +626,7 @@ int port_vhost_create(
 		return error_set(error, -ENOMEM, "out of memory");
 	}
 	vhost->control_again = evtimer_new(hooks->base, on_control_kick, vhost);
+	open_record(vhost);
 	int result = vhost->control_again == NULL ? -ENOMEM : open_device(vhost);
 	if (result < 0)
 		error_set(error, result, "cannot create the device: %s", strerror(-result));

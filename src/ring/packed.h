@@ -239,6 +239,19 @@ packed_publish_run(struct ring *ring, const struct ring_held *held, uint32_t cou
 	return n;
 }
 
+/* Say how far the ring is, before the driver sees it: see inflight.h. */
+ALWAYS_INLINE void packed_note_place(struct ring *ring, uint16_t from, bool from_wrap)
+{
+	if (ring->place == NULL)
+		return;
+	__atomic_store_n(
+		ring->place,
+		ring->used_next | (ring_word)from << 16 | (ring_word)ring->used_wrap << 32
+			| (ring_word)from_wrap << 40,
+		__ATOMIC_RELAXED
+	);
+}
+
 /* Descriptors between two positions of used elements, the first of which was `from`. */
 static inline uint32_t packed_passed(const struct ring *ring, uint16_t from, bool from_wrap)
 {
@@ -265,6 +278,7 @@ static inline uint32_t packed_publish(struct ring *ring, uint32_t count)
 		else
 			done += packed_publish_run(ring, held, run, false);
 	}
+	packed_note_place(ring, from, first_wrap);
 	/* Last: the driver looks at the first before any of the others. */
 	packed_store_used(first, first_held, first_wrap);
 	return packed_passed(ring, from, first_wrap);
@@ -274,12 +288,14 @@ static inline uint32_t packed_publish(struct ring *ring, uint32_t count)
 static inline uint32_t packed_publish_batch(struct ring *ring, uint32_t count)
 {
 	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];
+	uint16_t from = ring->used_next;
 	bool wrap = ring->used_wrap;
 	uint32_t descriptors = 0;
 
 	for (uint32_t i = 0; i < count; i++)
 		descriptors += ring_held_at(ring, i)->count;
 	packed_advance(&ring->used_next, &ring->used_wrap, ring->size, descriptors);
+	packed_note_place(ring, from, wrap);
 	packed_store_used(first, *ring_held_at(ring, count - 1), wrap);
 	return descriptors;
 }

@@ -53,6 +53,7 @@ int ring_open(struct ring *ring, const struct ring_config *config)
 	ring->indirect = config->indirect;
 	ring->read_only = config->read_only;
 	ring->batches = config->batches;
+	ring->place = config->place;
 	atomic_init(&ring->memory, config->memory);
 	atomic_init(&ring->broken, NULL);
 	ring->next = config->position.next;

@@ -59,6 +59,7 @@ struct ring {
 		struct vring_used *used;
 		struct vring_packed_desc_event *device_event;
 	};
+	ring_word *place;		       /* see ring_config */
 	_Atomic(const struct memory *) memory; /* replaced while running, freed after quiescence */
 	uint32_t size;			       /* descriptors */
 	bool packed, event_idx, indirect;
@@ -108,6 +109,9 @@ struct ring_config {
 	 * descriptor stands for all that are published together (2.8.9). Packed rings only: in a
 	 * split ring it would save nothing, as used elements that stay the same are not written. */
 	bool batches;
+	/* Packed: where the used position is kept for who comes after us (inflight.h); NULL:
+	 * nowhere. */
+	ring_word *place;
 	struct ring_position position;
 	bool guess_fresh; /* a packed ring at {0, 0} with counters of 0 may be a new one */
 };

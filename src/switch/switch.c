@@ -34,6 +34,11 @@ void switch_set_mac_age(struct switch_state *sw, uint32_t age)
 	sw->settings.mac_age = age;
 }
 
+void switch_set_state_directory(struct switch_state *sw, const char *directory)
+{
+	sw->hooks.state_directory = directory;
+}
+
 static unsigned port_count(const struct switch_state *sw)
 {
 	return atomic_load_explicit(&((struct switch_state *)sw)->port_count, memory_order_relaxed);

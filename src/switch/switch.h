@@ -47,6 +47,9 @@ int switch_create(
 );
 /* Remove all ports, stop workers, free. NULL is fine. */
 void switch_destroy(struct switch_state *sw);
+/* Where ports keep what has to outlive the process; the string is borrowed. Before there are any.
+ */
+void switch_set_state_directory(struct switch_state *sw, const char *directory);
 const struct switch_settings *switch_settings(const struct switch_state *sw);
 /* Seconds; 0: never forget. */
 void switch_set_mac_age(struct switch_state *sw, uint32_t age);

@@ -330,6 +330,30 @@ static int set_log_fd(struct backend *backend, struct vhost_message *message)
 	return backend->config.ops->set_log_fd(backend->config.device, vhost_take_fd(message));
 }
 
+/* ---- what is in flight ---- */
+
+/* Without a descriptor, and with a size of zero, there is none. */
+static int get_inflight_fd(struct backend *backend, struct vhost_message *message)
+{
+	struct vhost_inflight *layout = &message->payload.inflight;
+	int fd = -1;
+
+	if (backend->config.ops->get_inflight(backend->config.device, layout, &fd) < 0)
+		layout->mmap_size = layout->mmap_offset = 0;
+	if (fd >= 0)
+		message->fds[message->fd_count++] = fd;
+	return 0;
+}
+
+static int set_inflight_fd(struct backend *backend, struct vhost_message *message)
+{
+	if (message->fd_count != 1)
+		return refuse(backend, -EINVAL, "a region without a file");
+	return backend->config.ops->set_inflight(
+		backend->config.device, &message->payload.inflight, message->fds[0]
+	);
+}
+
 /* ---- network device ---- */
 
 static int get_config(struct backend *backend, struct vhost_message *message)
@@ -416,12 +440,11 @@ static int answer_no_session(struct backend *, struct vhost_message *message)
 	return 0;
 }
 
-/* GET_INFLIGHT_FD: no descriptor and a size of zero. GET_SHMEM_CONFIG: no regions.
+/* GET_SHMEM_CONFIG: no regions.
  * GET_SHARED_OBJECT, POSTCOPY_ADVISE: no descriptor. */
 static int answer_nothing(struct backend *backend, struct vhost_message *message)
 {
 	static const uint32_t sizes[VHOST_REQUEST_COUNT] = {
-		[VHOST_USER_GET_INFLIGHT_FD] = sizeof(struct vhost_inflight),
 		[VHOST_USER_GET_SHMEM_CONFIG] = 8 + 256 * 8,
 	};
 
@@ -458,7 +481,8 @@ static const handler handlers[VHOST_REQUEST_COUNT] = {
 	[VHOST_USER_CREATE_CRYPTO_SESSION] = answer_no_session,
 	[VHOST_USER_POSTCOPY_ADVISE] = answer_nothing,
 	[VHOST_USER_POSTCOPY_END] = answer_error,
-	[VHOST_USER_GET_INFLIGHT_FD] = answer_nothing,
+	[VHOST_USER_GET_INFLIGHT_FD] = get_inflight_fd,
+	[VHOST_USER_SET_INFLIGHT_FD] = set_inflight_fd,
 	[VHOST_USER_RESET_DEVICE] = reset_device,
 	[VHOST_USER_GET_MAX_MEM_SLOTS] = get_max_mem_slots,
 	[VHOST_USER_ADD_MEM_REG] = add_mem_reg,
@@ -509,11 +533,16 @@ static int check_format(struct backend *backend, const struct vhost_message *mes
 static int send_reply(struct backend *backend, struct vhost_message *message)
 {
 	message->header.flags = VHOST_VERSION | VHOST_FLAG_REPLY;
-	/* The request's descriptors were for us; replies of this device carry none. */
-	struct vhost_message reply_header = {.header = message->header};
+	/* Descriptors that are here now were added by the handler, or are of a request that is
+	 * answered by a status; the reader closes them in any case. */
+	struct vhost_message reply = {.header = message->header};
 
-	memcpy(&reply_header.payload, &message->payload, message->header.size);
-	int error = vhost_write(backend->socket, &reply_header);
+	if (message->header.request == VHOST_USER_GET_INFLIGHT_FD) {
+		reply.fd_count = message->fd_count;
+		memcpy(reply.fds, message->fds, sizeof(reply.fds));
+	}
+	memcpy(&reply.payload, &message->payload, message->header.size);
+	int error = vhost_write(backend->socket, &reply);
 	if (error == -EAGAIN)
 		backend_explain(backend, "the front end does not read its replies");
 	else if (error < 0)

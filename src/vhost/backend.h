@@ -32,6 +32,11 @@ struct backend_ops {
 	/* Where writes are logged, in guest addresses; fd stays the session's. */
 	int (*set_log)(void *device, const struct memory_region_request *request, int fd);
 	int (*set_log_fd)(void *device, int fd); /* -1: none */
+	/* A region for the queue_count rings of queue_size descriptors: sets the other fields, and
+	 * *fd, which is the session's then. */
+	int (*get_inflight)(void *device, struct vhost_inflight *layout, int *fd);
+	/* fd stays the session's. */
+	int (*set_inflight)(void *device, const struct vhost_inflight *layout, int fd);
 	int (*set_vring_size)(void *device, unsigned index, uint32_t size);
 	int (*set_vring_address
 	)(void *device, unsigned index, const struct vhost_vring_addr *address);

@@ -70,6 +70,7 @@ void front_attach(struct front *front, const struct front_options *options)
 {
 	struct vl_device_config config = {
 		.size = sizeof(config),
+		.record = options->record,
 		.queue_pairs = options->pairs == 0 ? 1 : options->pairs,
 		.mtu = FRONT_MTU,
 		.withheld = options->withheld,
@@ -86,7 +87,15 @@ void front_attach(struct front *front, const struct front_options *options)
 	front->callbacks.control_kick_fd = -1;
 	memcpy(config.mac, front_mac, sizeof(config.mac));
 	guest_open(&front->guest);
+	front->config = config;
 	check(vl_device_create(&config, &front->device) == 0);
+	front_reattach(front);
+}
+
+void front_replace_device(struct front *front)
+{
+	vl_device_destroy(front->device);
+	check(vl_device_create(&front->config, &front->device) == 0);
 	front_reattach(front);
 }
 

@@ -38,9 +38,11 @@ struct front_options {
 	bool control;	    /* start a control queue, too */
 	uint32_t start;	    /* index (split) or slot (packed) at which the rings begin */
 	struct vl_features withheld;
+	void *record; /* vl_device_config.record */
 };
 
 struct front {
+	struct vl_device_config config;
 	struct vl_device *device;
 	int socket;
 	struct guest guest;
@@ -62,6 +64,8 @@ enum {
 void front_attach(struct front *front, const struct front_options *options);
 /* Another session of the same device. */
 void front_reattach(struct front *front);
+/* Another device in the place of this one, and a session with it. */
+void front_replace_device(struct front *front);
 /* Detach, destroy, close everything. */
 void front_close(struct front *front);
 

@@ -284,7 +284,8 @@ bool joint_deliver(
 		built.frame.header = *header;
 	pthread_mutex_lock(&joint->lock);
 	unsigned n = vl_device_copy_in(joint->device, pair, &frame, 1, result);
-	vl_device_flush(joint->device, pair);
+	if (!joint->unflushed)
+		vl_device_flush(joint->device, pair);
 	pthread_mutex_unlock(&joint->lock);
 	return n == 1 && *result == VL_DELIVERED;
 }

@@ -45,6 +45,8 @@ struct joint_options {
 struct joint {
 	struct vl_device *device;
 	struct vl_device_config device_config;
+	bool unflushed; /* joint_deliver() does not flush: the next one that does, does it for both
+			 */
 	struct vl_driver *driver;
 	struct vl_driver_error why;
 	int socket;  /* the device's end */

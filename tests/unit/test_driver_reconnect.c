@@ -175,8 +175,10 @@ static void a_ring_that_is_half_written_is_mended(void **state)
 	struct joint *joint = open_joint(*state, 1);
 	struct driver_ring *ring = &joint->driver->pairs[0].rx;
 
-	for (uint32_t i = 0; i < 3; i++)
+	for (uint32_t i = 0; i < 3; i++) {
+		joint->unflushed = i < 2;
 		deliver_numbered(joint, 0, i);
+	}
 	joint_hang_up(joint);
 	if (ring->packed) {
 		ring->packed_desc[0].flags = PACKED_DRIVER_AVAIL | VRING_DESC_F_WRITE;

@@ -114,7 +114,8 @@ static void both_ends_agree_on_features(void **)
 		front->protocol_features,
 		BIT(VL_PROTOCOL_F_MQ) | BIT(VL_PROTOCOL_F_REPLY_ACK) | BIT(VL_PROTOCOL_F_MTU)
 			| BIT(VL_PROTOCOL_F_BACKEND_REQ) | BIT(VL_PROTOCOL_F_CONFIG)
-			| BIT(VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | BIT(VL_PROTOCOL_F_STATUS)
+			| BIT(VL_PROTOCOL_F_INFLIGHT_SHMFD) | BIT(VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+			| BIT(VL_PROTOCOL_F_STATUS)
 	);
 	assert_int_equal(back_status(&pair.back).protocol_features, front->protocol_features);
 	assert_int_equal(front->queue_num, 2);

@@ -519,8 +519,8 @@ static void repeated_messages_leak_nothing(void **)
 
 		assert_int_equal(front_send(&front, &inflight), 0);
 		assert_true(front_reply(&front, &reply));
-		assert_int_equal(reply.payload.inflight.mmap_size, 0);
-		assert_int_equal(reply.fd_count, 0);
+		assert_int_equal(reply.fd_count, 1);
+		close(reply.fds[0]);
 		front_start_ring(&front, index, ring);
 		assert_int_equal(front_share_memory(&front), 0);
 		assert_int_equal(

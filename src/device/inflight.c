@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Going on where a device before this one was: after our process died, or another's.
+ *
+ * With INFLIGHT_SHMFD the front end keeps a region for that (ring/inflight.h). Most keep none for a
+ * network device. Then a split ring tells it itself, by its used index; a packed one's place is
+ * noted in a record of our own, in memory that the owner of the device gives us.
+ */
+#include "ring/inflight.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "device/device.h"
+
+/* Of a virtqueue, in vl_device_config.record. */
+struct record {
+	uint64_t address; /* user address of the descriptors */
+	uint32_t size;	  /* descriptors; 0: the rest says nothing */
+	uint32_t base;	  /* that the front end said when the ring was started */
+	ring_word place;  /* see inflight_place() */
+	uint64_t unused[5];
+};
+static_assert(sizeof(struct record) == 64, "a line each");
+
+size_t vl_device_record_size(unsigned queue_pairs)
+{
+	return (2 * (size_t)queue_pairs + 1) * sizeof(struct record);
+}
+
+static struct record *record_of(const struct vl_device *device, unsigned index)
+{
+	struct record *records = device->config.record;
+
+	return records == NULL ? NULL : &records[index];
+}
+
+void device_forget_record(struct vl_device *device, unsigned index)
+{
+	struct record *record = record_of(device, index);
+
+	if (record != NULL)
+		record->size = 0;
+}
+
+bool vl_device_record_holds(const struct vl_device *device)
+{
+	for (unsigned i = 0; device->config.record != NULL && i < device->queue_count; i++) {
+		if (record_of(device, i)->size != 0)
+			return true;
+	}
+	return false;
+}
+
+/* ---- without a region ---- */
+
+static void place_packed(struct vl_device *device, unsigned index, struct ring_config *config)
+{
+	struct virtqueue *vq = &device->queues[index];
+	struct record *record = record_of(device, index);
+
+	if (record == NULL)
+		return;
+	bool same = record->size == config->size && record->base == vq->base
+		    && record->address == vq->address.desc_user_addr;
+	if (vq->resume && same && inflight_resume_place(&record->place, config))
+		config->guess_fresh = false;
+	if (vq->resume || record->size == 0)
+		record->base = vq->base;
+	record->address = vq->address.desc_user_addr;
+	config->place = &record->place;
+	/* Last, and only now is it one. */
+	record->size = config->size;
+}
+
+/* Whatever base the front end says: DPDK's says 0 when it connects again, and one that has asked a
+ * device before us says how far that had taken, completed or not. */
+static void place_split(const struct virtqueue *vq, struct ring_config *config)
+{
+	const struct vring_avail *avail = config->driver;
+	const struct vring_used *used = config->device;
+	uint16_t used_index = __atomic_load_n(&used->idx, __ATOMIC_RELAXED);
+	uint16_t left = (uint16_t)(__atomic_load_n(&avail->idx, __ATOMIC_RELAXED) - used_index);
+
+	if (vq->resume && left <= config->size)
+		config->position.next = used_index;
+}
+
+/* ---- with one ---- */
+
+static int place_in_region(struct vl_device *device, unsigned index, struct ring_config *config)
+{
+	struct virtqueue *vq = &device->queues[index];
+	const struct vhost_inflight *layout = &device->inflight_layout;
+	uint64_t bytes = inflight_queue_bytes(config->packed, layout->queue_size);
+	const struct memory_region *region = &device->inflight->regions[0];
+	const char *why = "the in-flight region is for smaller rings";
+	int error = -EINVAL;
+
+	if (index >= layout->queue_count)
+		return 0;
+	uint8_t *part = region->host + index * bytes;
+	if (config->size <= layout->queue_size && region->size / bytes > index)
+		error = vq->resume ? inflight_resume(part, config, &why)
+				   : inflight_begin(part, config);
+	if (error < 0) {
+		device_explain(device, "queue %u: %s", index, why);
+		return error;
+	}
+	if (error == 1)
+		config->guess_fresh = false;
+	if (config->packed)
+		config->place = inflight_place((void *)part);
+	return 0;
+}
+
+int device_place(struct vl_device *device, unsigned index, struct ring_config *config)
+{
+	if (device->inflight != NULL)
+		return place_in_region(device, index, config);
+	if (config->packed)
+		place_packed(device, index, config);
+	else
+		place_split(&device->queues[index], config);
+	return 0;
+}
+
+/* ---- the region ---- */
+
+int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout, int *fd)
+{
+	bool packed = vl_features_have(&device->features, VL_F_RING_PACKED);
+	uint64_t size = layout->queue_count * inflight_queue_bytes(packed, layout->queue_size);
+
+	if (layout->queue_count == 0 || layout->queue_count > device->queue_count
+	    || layout->queue_size == 0 || layout->queue_size > VL_QUEUE_SIZE_MAX) {
+		device_explain(
+			device, "GET_INFLIGHT_FD: a number of queues or descriptors is out of range"
+		);
+		return -EINVAL;
+	}
+	int file = memfd_create("vhost-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (file < 0)
+		return -errno;
+	if (ftruncate(file, (off_t)size) < 0
+	    || fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+		int error = -errno;
+
+		close(file);
+		return error;
+	}
+	layout->mmap_size = size;
+	layout->mmap_offset = 0;
+	*fd = file;
+	return 0;
+}
+
+void device_drop_inflight(struct vl_device *device)
+{
+	device_watch_memory(device, device->inflight, false);
+	memory_destroy(device->inflight);
+	device->inflight = NULL;
+}
+
+int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd)
+{
+	struct memory_region_request request = {
+		.size = layout->mmap_size,
+		.file_offset = layout->mmap_offset,
+	};
+	bool packed = vl_features_have(&device->features, VL_F_RING_PACKED);
+	uint64_t bytes = inflight_queue_bytes(packed, layout->queue_size);
+	struct memory *region = NULL;
+	const char *why = "the region is too small for its queues, or not aligned";
+	int error = -EINVAL;
+
+	if (layout->queue_count > 0 && layout->queue_size > 0
+	    && layout->mmap_offset % INFLIGHT_ALIGNMENT == 0
+	    && layout->mmap_size / bytes >= layout->queue_count)
+		error = device_map(device, NULL, &request, fd, &region, &why);
+	if (error < 0) {
+		device_explain(device, "SET_INFLIGHT_FD: %s", why);
+		return error;
+	}
+	device_unpublish_all(device);
+	device_drop_inflight(device);
+	device->inflight = region;
+	device->inflight_layout = *layout;
+	device_watch_memory(device, region, true);
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		device->queues[i].resume = true;
+		device_forget_record(device, i);
+	}
+	return device_publish_all(device);
+}
