@@ -25,12 +25,14 @@ static const char help_text[] =
 
 enum {
 	OPTION_CHECK = 256,
+	OPTION_TAKE_OVER, /* for upgrades alone, not for people: see control/upgrade.h */
 };
 
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"socket", required_argument, NULL, 's'},
 	{"log-level", required_argument, NULL, 'l'},
+	{"take-over", required_argument, NULL, OPTION_TAKE_OVER},
 	{"check", no_argument, NULL, OPTION_CHECK},
 	{"version", no_argument, NULL, 'V'},
 	{"help", no_argument, NULL, 'h'},
@@ -55,7 +57,7 @@ static void set_log_level(const char *text)
 
 int main(int argc, char **argv)
 {
-	struct daemon_options options = {.socket = CONTROL_SOCKET_DEFAULT};
+	struct daemon_options options = {.socket = CONTROL_SOCKET_DEFAULT, .take_over = -1};
 	bool check = false;
 	int option;
 
@@ -69,6 +71,9 @@ int main(int argc, char **argv)
 			break;
 		case 'l':
 			set_log_level(optarg);
+			break;
+		case OPTION_TAKE_OVER:
+			options.take_over = atoi(optarg);
 			break;
 		case OPTION_CHECK:
 			check = true;

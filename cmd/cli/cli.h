@@ -131,6 +131,7 @@ enum cli_exit cli_mac_list(struct cli *cli, const struct cli_input *input);
 enum cli_exit cli_mac_flush(struct cli *cli, const struct cli_input *input);
 enum cli_exit cli_worker_list(struct cli *cli, const struct cli_input *input);
 enum cli_exit cli_log_level(struct cli *cli, const struct cli_input *input);
+enum cli_exit cli_upgrade(struct cli *cli, const struct cli_input *input);
 enum cli_exit cli_version(struct cli *cli, const struct cli_input *input);
 enum cli_exit cli_stats(struct cli *cli, const struct cli_input *input);
 enum cli_exit cli_top(struct cli *cli, const struct cli_input *input);

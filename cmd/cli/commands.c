@@ -129,6 +129,15 @@ const struct cli_command cli_commands[] = {
 		.run = cli_config_diff,
 	},
 	{
+		.noun = "upgrade",
+		.help = "Replace the running virtlaned by a new process; no peer notices.",
+		.more = "Without PROGRAM it is the file that the running one was started from, "
+			"which may have been replaced. If the new one does not come up, the old "
+			"one goes on.",
+		.arguments = {{WORD_FILE, "PROGRAM", 0, 1}},
+		.run = cli_upgrade,
+	},
+	{
 		.noun = "version",
 		.help = "Show the versions of this program and of the daemon.",
 		.run = cli_version,

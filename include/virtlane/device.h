@@ -105,6 +105,34 @@ void vl_device_detach(struct vl_device *device);
  */
 void vl_device_set_offloads(struct vl_device *device, uint32_t offloads);
 
+/*
+ * Handing a device over to another process, with its session: the peer notices nothing.
+ *
+ * vl_device_save() stops all queues, completes what was taken, and says all there is to know:
+ * `size` bytes at `bytes` and the descriptors in `fds`, which stay the device's. vl_device_load()
+ * makes of a device that was created with the same configuration, and was never attached, what was
+ * saved. The descriptors are the device's then, those of a failed call still the caller's. Of both
+ * no queue runs; vl_device_go_on() starts those of the one that is to go on, and the other is
+ * destroyed. Between save and go_on no other control call may be made.
+ *
+ * save: -ENOMEM, all is as it was. load: -ENOTCONN: the device had no session; -EPROTO: it is of
+ * another version; -EINVAL: of a device with other queues, or damaged; or what failed;
+ * vl_device_reason() has words. After a failure destroy the device.
+ */
+struct vl_device_state {
+	void *bytes;
+	size_t size;
+	int *fds;
+	unsigned fd_count;
+};
+int vl_device_save(struct vl_device *device, struct vl_device_state *out);
+int vl_device_load(struct vl_device *device, const struct vl_device_state *state);
+void vl_device_go_on(struct vl_device *device);
+/* Free the memory of a saved state; its descriptors are left alone. */
+void vl_device_state_free(struct vl_device_state *state);
+/* The session's socket, to be polled; -1: none. */
+int vl_device_socket(const struct vl_device *device);
+
 /* Serve the control virtqueue, if the front end hands it to us (see docs/architecture.md), after
  * it was kicked; at most 64 commands. Returns true if it is to be called again soon. */
 bool vl_device_control_process(struct vl_device *device);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """virtlaned in a directory of its own, and its two controls: JSON-RPC and the command line."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -59,6 +60,37 @@ class Rpc:
         self._socket.close()
 
 
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Adopted:
+    """A process that another one started and left to us: what Popen is for our own."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=60):
+        try:
+            until(lambda: self.poll() is not None, "end of the process", timeout, interval=0.01)
+        except TimedOut:
+            raise subprocess.TimeoutExpired("virtlaned", timeout) from None
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
 class Switch:
     """A running virtlaned. Its files are in `directory`, which ends with it."""
 
@@ -111,6 +143,20 @@ class Switch:
         finally:
             notify.close()
             (self.directory / "notify.sock").unlink()
+
+    def upgrade(self, program=None, check=True):
+        """Replaces the daemon by another process; returns what the command line said."""
+        # Its child becomes ours when it ends.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        arguments = ["upgrade"] if program is None else ["upgrade", str(program)]
+        done = self.cli("--json", *arguments, timeout=60)
+        if done.returncode == 0:
+            self._hang_up()
+            self.process.wait(10)
+            self.process = Adopted(json.loads(done.stdout)["pid"])
+        elif check:
+            raise AssertionError(f"{done.stderr}\n{self.log()}")
+        return done
 
     def _is_ready(self, notify):
         if self.process.poll() is not None:

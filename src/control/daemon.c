@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "control/config_apply.h"
@@ -13,6 +14,7 @@
 #include "control/notify.h"
 #include "control/rpc.h"
 #include "control/text.h"
+#include "control/upgrade.h"
 #include "switch/switch.h"
 
 struct daemon {
@@ -20,7 +22,8 @@ struct daemon {
 	struct event_base *base;
 	struct event *sigterm, *sigint, *sighup;
 	struct rpc_server *server;
-	char *state;		/* directory for what has to outlive us */
+	char *state; /* directory for what has to outlive us */
+	struct upgrade *upgrade;
 	struct control control; /* with the switch */
 };
 
@@ -173,6 +176,7 @@ static int start(struct daemon *daemon, struct config_plan *plan)
 	int status = rpc_server_create(
 		daemon->base,
 		daemon->options->socket,
+		-1,
 		control_methods,
 		&daemon->control,
 		&daemon->server,
@@ -192,6 +196,7 @@ static int start(struct daemon *daemon, struct config_plan *plan)
 
 static void stop(struct daemon *daemon)
 {
+	upgrade_free(daemon->upgrade);
 	rpc_server_destroy(daemon->server);
 	switch_destroy(daemon->control.sw);
 	event_free(daemon->sigterm);
@@ -202,15 +207,11 @@ static void stop(struct daemon *daemon)
 	free(daemon);
 }
 
-int daemon_run(const struct daemon_options *options)
+/* Everything but the control socket and the switch. */
+static struct daemon *daemon_new(const struct daemon_options *options)
 {
-	struct config_plan *plan = plan_start(options->config);
-	struct daemon *daemon;
-	int status;
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
 
-	if (plan == NULL)
-		return DAEMON_BAD_CONFIG;
-	daemon = calloc(1, sizeof(*daemon));
 	if (daemon == NULL)
 		abort();
 	daemon->options = options;
@@ -219,14 +220,59 @@ int daemon_run(const struct daemon_options *options)
 		abort();
 	daemon->state = text_format("%s.state", options->socket);
 	watch_signals(daemon);
-	status = start(daemon, plan);
+	struct upgrade_subject subject = {
+		.base = daemon->base,
+		.sw = &daemon->control.sw,
+		.server = &daemon->server,
+		.config = options->config,
+		.socket = options->socket,
+		.state_directory = daemon->state,
+	};
+	daemon->upgrade = upgrade_new(&subject);
+	daemon->control.upgrade = daemon->upgrade;
+	return daemon;
+}
+
+static void serve(struct daemon *daemon)
+{
+	log_info(LOG_CONTROL, "ready, control socket %s", daemon->options->socket);
+	notify_send("READY=1");
+	(void)event_base_dispatch(daemon->base);
+	notify_send("STOPPING=1");
+}
+
+static int run_afresh(const struct daemon_options *options)
+{
+	struct config_plan *plan = plan_start(options->config);
+
+	if (plan == NULL)
+		return DAEMON_BAD_CONFIG;
+	struct daemon *daemon = daemon_new(options);
+	int status = start(daemon, plan);
 	config_plan_free(plan);
-	if (status == DAEMON_OK) {
-		log_info(LOG_CONTROL, "ready, control socket %s", options->socket);
-		notify_send("READY=1");
-		(void)event_base_dispatch(daemon->base);
-		notify_send("STOPPING=1");
-	}
+	if (status == DAEMON_OK)
+		serve(daemon);
 	stop(daemon);
 	return status;
+}
+
+/* The ports are as they are there, whatever the file says by now. */
+static int run_after_another(const struct daemon_options *options)
+{
+	struct daemon *daemon = daemon_new(options);
+	struct error error;
+
+	if (upgrade_take_over(daemon->upgrade, options->take_over, &daemon->control, &error) < 0) {
+		log_error(LOG_CONTROL, "cannot take over: %s", error.text);
+		/* Sockets and interfaces are the other one's: nothing is taken down. */
+		_exit(DAEMON_FAILED);
+	}
+	serve(daemon);
+	stop(daemon);
+	return DAEMON_OK;
+}
+
+int daemon_run(const struct daemon_options *options)
+{
+	return options->take_over >= 0 ? run_after_another(options) : run_afresh(options);
 }

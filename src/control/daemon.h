@@ -14,6 +14,9 @@ enum {
 struct daemon_options {
 	const char *config; /* path; NULL: no ports at the start */
 	const char *socket; /* path of the control socket */
+	/* A socket to a daemon that is to be replaced (control/upgrade.h); -1: none, this is the
+	 * first. */
+	int take_over;
 };
 
 /* Run until told to end. Returns the process's exit status; complaints went to standard error. */

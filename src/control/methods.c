@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "control/text.h"
+#include "control/upgrade.h"
 #include "switch/switch.h"
 
 bool params_unpack(json_t *params, struct rpc_failure *failure, const char *format, ...)
@@ -223,6 +224,30 @@ static json_t *method_log_level(void *, json_t *params, struct rpc_failure *fail
 	return log_levels_json();
 }
 
+/* ---- upgrade ---- */
+
+static json_t *method_upgrade(void *context, json_t *params, struct rpc_failure *failure)
+{
+	const struct control *control = context;
+	const char *program = NULL;
+
+	if (!params_unpack(params, failure, "{s?s !}", "program", &program))
+		return NULL;
+	int result = upgrade_start(control->upgrade, program, &failure->error);
+	if (result < 0)
+		return rpc_fail(failure, RPC_REFUSED, result);
+	return upgrade_status(control->upgrade);
+}
+
+static json_t *method_upgrade_status(void *context, json_t *params, struct rpc_failure *failure)
+{
+	const struct control *control = context;
+
+	if (!params_unpack(params, failure, "{!}"))
+		return NULL;
+	return upgrade_status(control->upgrade);
+}
+
 static json_t *method_version(void *, json_t *params, struct rpc_failure *failure)
 {
 	if (!params_unpack(params, failure, "{!}"))
@@ -245,6 +270,8 @@ const struct rpc_method control_methods[] = {
 	{"config.apply", method_config_apply},
 	{"config.diff", method_config_diff},
 	{"config.save", method_config_save},
+	{"upgrade", method_upgrade},
+	{"upgrade.status", method_upgrade_status},
 	{"version", method_version},
 	{},
 };

@@ -8,10 +8,12 @@
 #include "port/status.h"
 
 struct switch_state;
+struct upgrade;
 
 /* The context of every method. */
 struct control {
 	struct switch_state *sw;
+	struct upgrade *upgrade;
 	struct port_status status; /* scratch: too large for a stack */
 };
 

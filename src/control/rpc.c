@@ -276,13 +276,14 @@ static void server_on_resume(evutil_socket_t, short, void *context)
 int rpc_server_create(
 	struct event_base *base,
 	const char *path,
+	int inherited,
 	const struct rpc_method *methods,
 	void *context,
 	struct rpc_server **out,
 	struct error *error
 )
 {
-	int fd = control_socket_listen(path, error);
+	int fd = inherited >= 0 ? inherited : control_socket_listen(path, error);
 	struct rpc_server *server;
 
 	if (fd < 0)
@@ -304,6 +305,11 @@ int rpc_server_create(
 	evconnlistener_set_error_cb(server->listener, server_on_accept_error);
 	*out = server;
 	return 0;
+}
+
+int rpc_server_fd(const struct rpc_server *server)
+{
+	return evconnlistener_get_fd(server->listener);
 }
 
 /* Unless somebody has put another in its place. */

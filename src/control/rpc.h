@@ -16,14 +16,18 @@
 struct event_base;
 struct rpc_server;
 
-/* `methods` and `context` are borrowed. Nobody is served before the event loop runs. */
+/* `methods` and `context` are borrowed. Nobody is served before the event loop runs. `inherited`:
+ * a socket that listens on the path already; -1: none does. */
 int rpc_server_create(
 	struct event_base *base,
 	const char *path,
+	int inherited,
 	const struct rpc_method *methods,
 	void *context,
 	struct rpc_server **out,
 	struct error *error
 );
+/* Its listening socket. */
+int rpc_server_fd(const struct rpc_server *server);
 /* Drops the clients and removes the socket. NULL is fine. */
 void rpc_server_destroy(struct rpc_server *server);

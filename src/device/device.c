@@ -337,6 +337,11 @@ void device_reset_wishes(struct vl_device *device)
 	device_set_filter(device, NULL);
 	device_update_offloads(device, device->features.word[0]);
 	atomic_store_explicit(&device->chosen_pairs, 0, memory_order_relaxed);
+	device_update_pairs(device);
+}
+
+void device_update_pairs(struct vl_device *device)
+{
 	atomic_store_explicit(&device->usable_pairs, usable_pairs(device), memory_order_relaxed);
 }
 

@@ -194,6 +194,9 @@ int device_map(
 	const char **why
 );
 
+/* The pairs that may be in use, after the features or the driver's wish have changed. */
+void device_update_pairs(struct vl_device *device);
+
 /* ---- inflight.c ---- */
 
 /* Where a ring that is about to be published goes on: config->position may change, and

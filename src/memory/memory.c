@@ -3,12 +3,14 @@
 #include "memory/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 {
@@ -146,11 +148,20 @@ static int map_region(
 	uint64_t start = request->file_offset / page * page;
 	uint64_t lead = request->file_offset - start;
 	size_t size = (size_t)((lead + request->size + page - 1) / page * page);
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (own < 0) {
+		*why = "too many open files; raise LimitNOFILE";
+		return -errno;
+	}
 	void *mapping = map_in_step(fd, start, size, page);
 
 	if (mapping == MAP_FAILED) {
+		int error = -errno;
+
 		*why = "a memory region cannot be mapped";
-		return -errno;
+		close(own);
+		return error;
 	}
 	/* Tenants' memory has no place in our core dump; a kernel that cannot is no reason to stop.
 	 */
@@ -162,6 +173,8 @@ static int map_region(
 		.host = (uint8_t *)mapping + lead,
 		.mapping = mapping,
 		.mapping_size = size,
+		.file_offset = request->file_offset,
+		.fd = own,
 	};
 	return 0;
 }
@@ -235,6 +248,7 @@ int memory_remove(
 void memory_unmap(const struct memory_region *region)
 {
 	munmap(region->mapping, region->mapping_size);
+	close(region->fd);
 }
 
 void memory_free_table(struct memory *memory)

@@ -24,6 +24,8 @@ struct memory_region {
 	uint8_t *host; /* where the region's first byte is mapped here */
 	void *mapping; /* what mmap() returned, and its size */
 	size_t mapping_size;
+	uint64_t file_offset;
+	int fd; /* of the file, our own: for a process that comes after this one */
 };
 
 struct memory {

@@ -519,6 +519,7 @@ int port_ethdev_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *,
 	struct port **out,
 	struct error *error
 )

@@ -93,19 +93,20 @@ int port_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 )
 {
 	switch (settings->kind) {
 	case PORT_VHOST:
-		return port_vhost_create(settings, id, hooks, out, error);
+		return port_vhost_create(settings, id, hooks, legacy, out, error);
 	case PORT_ETHDEV:
-		return port_ethdev_create(settings, id, hooks, out, error);
+		return port_ethdev_create(settings, id, hooks, legacy, out, error);
 	case PORT_VIRTIO:
-		return port_virtio_create(settings, id, hooks, out, error);
+		return port_virtio_create(settings, id, hooks, legacy, out, error);
 	case PORT_TAP:
-		return port_tap_create(settings, id, hooks, out, error);
+		return port_tap_create(settings, id, hooks, legacy, out, error);
 	}
 	return error_set(error, -EINVAL, "unknown kind of port");
 }

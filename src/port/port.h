@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/error.h"
+#include "base/handover.h"
 #include "port/settings.h"
 #include "port/status.h"
 #include "virtlane/device.h"
@@ -85,6 +86,13 @@ struct port_ops {
 	int (*set_offloads)(struct port *port, uint32_t offloads, struct error *error);
 	/* Once a second. */
 	void (*tick)(struct port *port);
+	/* What the port is made of, for the process that comes after this one: fill `state`, an
+	 * object, and the list of descriptors. No worker uses the port until `go_on`, which is
+	 * called here, and all is as it was, or of the port that was created there. NULL: nothing
+	 * of such a port can be handed over. */
+	int (*save
+	)(struct port *port, json_t *state, struct handover *handover, struct error *error);
+	void (*go_on)(struct port *port);
 	/* The peer has taken away memory that it shared (see base/sigbus.h); NULL: none can. */
 	void (*memory_lost)(struct port *port);
 	/* All of `out` but counters.rx/tx and workers, which are the switch's. Counters that the
@@ -115,6 +123,7 @@ struct port {
 	bool knows_sums;		/* VL_NET_DATA_VALID of frames from it is true */
 	bool poll_costs;		/* borrow is a system call: not to be made in every round */
 	int watch_fds[PORT_QUEUES_MAX]; /* readable when a queue has frames; -1: none */
+	struct port_counters counted_before;	  /* by the process that this one came after */
 	uint64_t sampled_cycles[PORT_QUEUES_MAX]; /* busy_cycles, a second ago */
 	float loads[PORT_QUEUES_MAX]; /* share of a CPU's time, smoothed over some seconds */
 
@@ -132,11 +141,19 @@ struct port {
 	rte_spinlock_t tx_locks[PORT_QUEUES_MAX];
 };
 
-/* Create a port of the kind that the settings say. 0, or -errno and an explanation. */
+/* What the same port of the process before us has left for this one: see port_ops.save. */
+struct port_legacy {
+	json_t *state;
+	struct handover *handover;
+};
+
+/* Create a port of the kind that the settings say; `legacy` NULL: afresh. 0, or -errno and an
+ * explanation. */
 int port_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 );
@@ -158,6 +175,7 @@ int port_vhost_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 );
@@ -165,6 +183,7 @@ int port_virtio_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 );
@@ -172,6 +191,7 @@ int port_ethdev_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 );
@@ -179,6 +199,7 @@ int port_tap_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 );

@@ -490,6 +490,82 @@ static void tap_status(const struct port *port, struct port_status *out)
 		};
 }
 
+/* Frames in slots were read, but a wire's other end had no buffers for them. */
+static json_t *save_slots(const struct tap_queue *queue)
+{
+	json_t *frames = json_array();
+
+	for (unsigned i = queue->first; i < queue->first + queue->count; i++) {
+		unsigned slot = queue->filled[i];
+
+		json_array_append_new(
+			frames,
+			handover_put_bytes(
+				queue->slots + (size_t)slot * SLOT_SIZE, queue->sizes[slot]
+			)
+		);
+	}
+	return frames;
+}
+
+static int tap_save(struct port *port, json_t *state, struct handover *handover, struct error *)
+{
+	struct port_tap *tap = tap_of(port);
+	json_t *fds = json_array(), *frames = json_array();
+
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		int fd = atomic_load_explicit(&tap->queues[i].fd, memory_order_relaxed);
+
+		json_array_append_new(fds, handover_put_fd(handover, fd));
+		json_array_append_new(frames, save_slots(&tap->queues[i]));
+	}
+	json_object_set_new(state, "fds", fds);
+	json_object_set_new(state, "frames", frames);
+	json_object_set_new(state, "has_uso", json_boolean(tap->has_uso));
+	json_object_set_new(state, "gone", json_boolean(atomic_load(&tap->gone)));
+	return 0;
+}
+
+/* It goes on when it is polled. */
+static void tap_go_on(struct port *) {}
+
+static void load_slots(struct tap_queue *queue, const json_t *frames)
+{
+	const json_t *frame;
+	size_t i;
+
+	json_array_foreach(frames, i, frame)
+	{
+		size_t size;
+		void *bytes = handover_get_bytes(frame, &size);
+
+		if (bytes != NULL && i < VL_BURST_MAX && size <= SLOT_SIZE) {
+			memcpy(queue->slots + i * SLOT_SIZE, bytes, size);
+			queue->sizes[i] = (uint32_t)size;
+			queue->filled[queue->count++] = (uint8_t)i;
+		}
+		free(bytes);
+	}
+}
+
+static int load_interface(struct port_tap *tap, struct port_legacy *legacy, struct error *error)
+{
+	const json_t *fds = json_object_get(legacy->state, "fds");
+	const json_t *frames = json_object_get(legacy->state, "frames");
+
+	tap->has_uso = json_is_true(json_object_get(legacy->state, "has_uso"));
+	atomic_init(&tap->gone, json_is_true(json_object_get(legacy->state, "gone")));
+	for (unsigned i = 0; i < tap->port.settings.queues; i++) {
+		int fd = handover_take_fd(legacy->handover, json_array_get(fds, i));
+
+		if (fd < 0 && !tap->gone)
+			return error_set(error, -EINVAL, "no descriptor for queue %u", i);
+		atomic_init(&tap->queues[i].fd, fd);
+		load_slots(&tap->queues[i], json_array_get(frames, i));
+	}
+	return tap_set_offloads(&tap->port, tap->port.settings.policy.offloads, error);
+}
+
 static void tap_destroy(struct port *port)
 {
 	struct port_tap *tap = tap_of(port);
@@ -516,6 +592,8 @@ static const struct port_ops tap_ops = {
 	.woken = tap_woken,
 	.set_offloads = tap_set_offloads,
 	.tick = tap_tick,
+	.save = tap_save,
+	.go_on = tap_go_on,
 	.status = tap_status,
 	.destroy = tap_destroy,
 };
@@ -544,6 +622,7 @@ int port_tap_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 )
@@ -575,7 +654,9 @@ int port_tap_create(
 		if (result < 0)
 			error_set(error, result, "out of memory");
 	}
-	if (result == 0)
+	if (result == 0 && legacy != NULL)
+		result = load_interface(tap, legacy, error);
+	else if (result == 0)
 		result = netns_run(settings->netns, open_interface, tap, error);
 	tap->netns_id = netns_id(settings->netns);
 	if (result < 0) {

@@ -245,11 +245,16 @@ static void describe_peer(struct port_vhost *vhost, int socket)
 		);
 }
 
+/* The event of a session that has begun: not watched yet. */
+static struct event *session_event(struct port_vhost *vhost, int socket)
+{
+	return event_new(vhost->port.hooks->base, socket, EV_READ | EV_PERSIST, on_session, vhost);
+}
+
 static void start_session(struct port_vhost *vhost, int socket)
 {
 	const char *name = vhost->port.settings.name;
-	struct event *event =
-		event_new(vhost->port.hooks->base, socket, EV_READ | EV_PERSIST, on_session, vhost);
+	struct event *event = session_event(vhost, socket);
 
 	if (event == NULL || vl_device_attach(vhost->device, socket) < 0) {
 		if (event != NULL)
@@ -467,6 +472,85 @@ static void vhost_status(const struct port *port, struct port_status *out)
 	}
 }
 
+/* ---- handing over ---- */
+
+static int
+vhost_save(struct port *port, json_t *state, struct handover *handover, struct error *error)
+{
+	struct port_vhost *vhost = vhost_of(port);
+	struct vl_device_state device;
+	json_t *fds = json_array();
+	int result = vl_device_save(vhost->device, &device);
+
+	json_object_set_new(state, "listen", handover_put_fd(handover, vhost->listen_fd));
+	json_object_set_new(state, "peer", json_string(vhost->peer));
+	json_object_set_new(state, "failed", json_boolean(vhost->failed));
+	json_object_set_new(state, "last_error", json_string(vhost->last_error));
+	for (unsigned i = 0; result == 0 && i < device.fd_count; i++)
+		json_array_append_new(fds, handover_put_fd(handover, device.fds[i]));
+	json_object_set_new(state, "fds", fds);
+	if (result == 0)
+		json_object_set_new(state, "device", handover_put_bytes(device.bytes, device.size));
+	vl_device_state_free(&device);
+	if (result < 0 && result != -ENOTCONN)
+		return error_set(error, result, "cannot save the device: %s", strerror(-result));
+	return 0;
+}
+
+static void vhost_go_on(struct port *port)
+{
+	vl_device_go_on(vhost_of(port)->device);
+}
+
+static void load_text(const json_t *state, const char *key, char *text, size_t size)
+{
+	const char *value = json_string_value(json_object_get(state, key));
+
+	(void)snprintf(text, size, "%s", value == NULL ? "" : value);
+}
+
+/* The device as it was, with its session. */
+static int load_session(struct port_vhost *vhost, struct port_legacy *legacy, struct error *error)
+{
+	const json_t *fds = json_object_get(legacy->state, "fds");
+	struct vl_device_state device = {0};
+
+	device.bytes = handover_get_bytes(json_object_get(legacy->state, "device"), &device.size);
+	device.fds = calloc(json_array_size(fds) + 1, sizeof(device.fds[0]));
+	if (device.bytes == NULL || device.fds == NULL) {
+		vl_device_state_free(&device);
+		return error_set(error, -EINVAL, "its device is missing");
+	}
+	for (size_t i = 0; i < json_array_size(fds); i++)
+		device.fds[device.fd_count++] =
+			handover_take_fd(legacy->handover, json_array_get(fds, i));
+	int result = vl_device_load(vhost->device, &device);
+	if (result < 0) {
+		for (unsigned i = 0; i < device.fd_count; i++)
+			close(device.fds[i]);
+		error_set(error, result, "%s", vl_device_reason(vhost->device));
+	}
+	vl_device_state_free(&device);
+	if (result < 0)
+		return result;
+	vhost->session_event = session_event(vhost, vl_device_socket(vhost->device));
+	if (vhost->session_event == NULL || event_add(vhost->session_event, NULL) < 0)
+		return error_set(error, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int load(struct port_vhost *vhost, struct port_legacy *legacy, struct error *error)
+{
+	const json_t *state = legacy->state;
+
+	load_text(state, "peer", vhost->peer, sizeof(vhost->peer));
+	load_text(state, "last_error", vhost->last_error, sizeof(vhost->last_error));
+	vhost->failed = json_is_true(json_object_get(state, "failed"));
+	if (json_object_get(state, "device") != NULL)
+		return load_session(vhost, legacy, error);
+	return 0;
+}
+
 /* ---- life ---- */
 
 /* The peer may well be there still, and look for another device: then it will be needed. */
@@ -519,6 +603,8 @@ static const struct port_ops vhost_ops = {
 	.set_offloads = vhost_set_offloads,
 	.tick = vhost_tick,
 	.memory_lost = vhost_memory_lost,
+	.save = vhost_save,
+	.go_on = vhost_go_on,
 	.status = vhost_status,
 	.destroy = vhost_destroy,
 };
@@ -592,18 +678,26 @@ static int open_device(struct port_vhost *vhost)
 	return vl_device_create(&config, &vhost->device);
 }
 
-static int start_listening(struct port_vhost *vhost, struct error *error)
+static int
+start_listening(struct port_vhost *vhost, struct port_legacy *legacy, struct error *error)
 {
 	const struct port_settings *settings = &vhost->port.settings;
 	struct socket_owner owner = {settings->owner, settings->group, settings->mode};
 
-	vhost->listen_fd = unix_listen(settings->listen, &owner, error);
+	if (legacy != NULL)
+		vhost->listen_fd = handover_take_fd(
+			legacy->handover, json_object_get(legacy->state, "listen")
+		);
+	else
+		vhost->listen_fd = unix_listen(settings->listen, &owner, error);
 	if (vhost->listen_fd < 0)
 		return vhost->listen_fd;
 	vhost->accept_event = event_new(
 		vhost->port.hooks->base, vhost->listen_fd, EV_READ | EV_PERSIST, on_accept, vhost
 	);
-	if (vhost->accept_event == NULL || event_add(vhost->accept_event, NULL) < 0)
+	/* One session at a time. */
+	if (vhost->accept_event == NULL
+	    || (vhost->session_event == NULL && event_add(vhost->accept_event, NULL) < 0))
 		return error_set(error, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -612,6 +706,7 @@ int port_vhost_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *legacy,
 	struct port **out,
 	struct error *error
 )
@@ -630,12 +725,15 @@ int port_vhost_create(
 	int result = vhost->control_again == NULL ? -ENOMEM : open_device(vhost);
 	if (result < 0)
 		error_set(error, result, "cannot create the device: %s", strerror(-result));
-	else if (settings->listen[0] != '\0')
-		result = start_listening(vhost, error);
-	if (result < 0) {
+	if (result == 0 && legacy != NULL)
+		result = load(vhost, legacy, error);
+	if (result == 0 && settings->listen[0] != '\0')
+		result = start_listening(vhost, legacy, error);
+	/* What was inherited is still another process's: that ends, or goes on with it. */
+	if (result < 0 && legacy == NULL)
 		vhost_destroy(&vhost->port);
+	if (result < 0)
 		return result;
-	}
 	*out = &vhost->port;
 	return 0;
 }

@@ -696,6 +696,7 @@ int port_virtio_create(
 	const struct port_settings *settings,
 	unsigned id,
 	const struct port_hooks *hooks,
+	struct port_legacy *,
 	struct port **out,
 	struct error *error
 )

@@ -2,6 +2,9 @@
 /* Inside of the switch, shared by its files. */
 #pragma once
 
+#include <rte_cycles.h>
+#include <time.h>
+
 #include "switch/switch.h"
 #include "switch/worker.h"
 
@@ -12,6 +15,8 @@ struct switch_state {
 	struct switch_settings settings;
 	struct port_hooks hooks;
 	struct event *timer;
+	struct frozen *frozen;		/* handover.c: of a switch that was saved; else NULL */
+	bool loading;			/* handover.c: ports come from another process, and wait */
 	struct port_counters removed;	/* sums of ports that were deleted */
 	struct port_status last_status; /* of a port that is being deleted; too large for a stack */
 	unsigned settled;		/* seconds since a queue was moved */
@@ -34,11 +39,27 @@ static inline struct port *switch_port(const struct switch_state *sw, unsigned i
 	return atomic_load_explicit(&((struct switch_state *)sw)->ports[id], memory_order_acquire);
 }
 
-/* Return when every worker has passed: what was unpublished before is not used after. */
+/* Return when every worker has passed: what was unpublished before is not used after. A worker may
+ * be waiting for just the CPU that we are on. */
 static inline void switch_synchronize(struct switch_state *sw)
 {
-	rte_rcu_qsbr_synchronize(sw->qsbr, RTE_QSBR_THRID_INVALID);
+	static const struct timespec pause = {.tv_nsec = 10000};
+	uint64_t token = rte_rcu_qsbr_start(sw->qsbr), begin = rte_rdtsc();
+
+	while (rte_rcu_qsbr_check(sw->qsbr, token, false) == 0) {
+		if (rte_rdtsc() - begin > rte_get_tsc_hz() / 50000)
+			nanosleep(&pause, NULL);
+		else
+			rte_pause();
+	}
 }
+
+/* Let frames come to and from a port that was created. It is destroyed if that fails. */
+int switch_port_publish(struct switch_state *sw, struct port *port, struct error *error);
+/* What workers have counted for a port. */
+void switch_port_counters(
+	const struct switch_state *sw, const struct port *port, struct port_counters *counters
+);
 
 /* Seconds of the monotonic clock. */
 uint32_t switch_now(void);

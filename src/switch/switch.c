@@ -228,6 +228,11 @@ static int start_timer(struct switch_state *sw, struct error *error)
 	return 0;
 }
 
+int switch_prepare(struct error *error)
+{
+	return eal_start(error);
+}
+
 int switch_create(
 	const struct switch_settings *settings,
 	struct event_base *base,
@@ -383,6 +388,15 @@ static void add_counters(const struct counters *from, struct port_counters *to)
 		to->drops[i] += atomic_load_explicit(&counters->drops[i], memory_order_relaxed);
 }
 
+void switch_port_counters(
+	const struct switch_state *sw, const struct port *port, struct port_counters *counters
+)
+{
+	*counters = port->counted_before;
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		add_counters(&sw->workers[i].counters[port->id], counters);
+}
+
 /* The virtqueue of a pair that frames are taken from: where a driver sends, we take, and where we
  * are the driver, it is the one for receiving. Others have queues for both. */
 static unsigned queue_taken_from(enum port_kind kind, unsigned queue)
@@ -400,12 +414,14 @@ static unsigned queue_taken_from(enum port_kind kind, unsigned queue)
 static void
 read_status(const struct switch_state *sw, const struct port *port, struct port_status *out)
 {
+	struct port_counters counters;
+
 	memset(out, 0, sizeof(*out));
 	port->ops->status(port, out);
 	out->cross_connected =
 		atomic_load_explicit(&((struct port *)port)->partner, memory_order_relaxed) != NULL;
-	for (unsigned i = 0; i < sw->settings.worker_count; i++)
-		add_counters(&sw->workers[i].counters[port->id], &out->counters);
+	switch_port_counters(sw, port, &counters);
+	port_counters_add(&out->counters, &counters);
 	for (unsigned queue = 0; queue < port->settings.queues; queue++) {
 		unsigned index = queue_taken_from(port->settings.kind, queue);
 
@@ -469,7 +485,7 @@ static void remove_port(struct switch_state *sw, struct port *port)
 	port_destroy(port);
 }
 
-static int publish_port(struct switch_state *sw, struct port *port, struct error *error)
+int switch_port_publish(struct switch_state *sw, struct port *port, struct error *error)
 {
 	clear_counters(sw, port->id);
 	sw->order[port_count(sw)] = port->id;
@@ -479,7 +495,7 @@ static int publish_port(struct switch_state *sw, struct port *port, struct error
 	/* release: the port's content before the pointer to it */
 	atomic_store_explicit(&sw->ports[port->id], port, memory_order_release);
 	int result = fix_addresses(sw, port, &port->settings.policy, error);
-	for (unsigned i = 0; result == 0 && i < port->settings.queues; i++) {
+	for (unsigned i = 0; result == 0 && !sw->loading && i < port->settings.queues; i++) {
 		result = assign_queue(sw, port, i);
 		if (result < 0)
 			error_set(error, result, "out of memory");
@@ -507,10 +523,10 @@ int switch_port_add(
 		);
 	if (id == PORT_NONE)
 		return error_set(error, -ENOSPC, "there are %u ports, which is all", PORTS_MAX);
-	int result = port_create(settings, id, &sw->hooks, &port, error);
+	int result = port_create(settings, id, &sw->hooks, NULL, &port, error);
 	if (result < 0)
 		return result;
-	result = publish_port(sw, port, error);
+	result = switch_port_publish(sw, port, error);
 	if (result == 0)
 		log_info(LOG_PORT, "%s: added", settings->name);
 	return result;

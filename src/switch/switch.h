@@ -17,6 +17,7 @@
 
 struct event_base;
 struct error;
+struct handover;
 struct switch_state;
 
 enum {
@@ -38,6 +39,8 @@ struct switch_settings {
 /* One worker, not pinned, adaptive polling, rebalancing, 65,536 addresses, 300 s. */
 void switch_settings_default(struct switch_settings *settings);
 
+/* Start what takes long in switch_create() and needs no settings; that does it by itself, too. */
+int switch_prepare(struct error *error);
 /* Start workers. `base` is borrowed and must outlive the switch. */
 int switch_create(
 	const struct switch_settings *settings,
@@ -78,6 +81,30 @@ int switch_port_status(const struct switch_state *sw, const char *name, struct p
 
 /* What ports that are no more have counted: with it the sums over ports balance. */
 const struct port_counters *switch_removed_counters(const struct switch_state *sw);
+
+/* ---- handing over to another process ---- */
+
+/*
+ * The process that comes after this one: its switch is created with the same settings; it is given
+ * the MAC table, then, in one go, the ports. Ports that cannot be handed over (ethdev, virtio) are
+ * deleted by switch_save(), and are made again by who goes on.
+ *
+ * After switch_save() and switch_begin_loading() no frame moves until switch_go_on(), in one of the
+ * two processes. The other ends without switch_destroy().
+ */
+void switch_save_macs(const struct switch_state *sw, struct handover *handover);
+void switch_load_macs(struct switch_state *sw, const struct handover *handover);
+int switch_save(struct switch_state *sw, struct handover *handover, struct error *error);
+void switch_begin_loading(struct switch_state *sw);
+void switch_go_on(struct switch_state *sw);
+/* One port, in the order of the other process's. */
+int switch_load_port(
+	struct switch_state *sw,
+	const struct port_settings *settings,
+	struct handover *handover,
+	struct error *error
+);
+void switch_load_counters(struct switch_state *sw, const struct handover *handover);
 
 /* ---- MAC table ---- */
 

@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Replacing the daemon, see upgrade.h. */
+#include "control/upgrade.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/handover.h"
+#include "base/log.h"
+#include "control/config_apply.h"
+#include "control/methods.h"
+#include "control/notify.h"
+#include "control/rpc.h"
+#include "control/text.h"
+#include "switch/switch.h"
+
+enum {
+	FORMAT = 1,	      /* of the documents */
+	START_SECONDS = 30,   /* for the new process until it is up */
+	ANSWER_SECONDS = 5,   /* for each answer while it is waited for */
+	TAKE_OVER_SOCKET = 3, /* in the new process */
+};
+
+enum state {
+	STATE_NONE,
+	STATE_STARTING,
+	STATE_FAILED,
+	STATE_DONE,
+};
+
+struct upgrade {
+	struct upgrade_subject subject;
+	enum state state;
+	pid_t pid;	     /* of the new process */
+	int socket;	     /* to it; -1: none */
+	struct event *event; /* of the socket, with a limit */
+	struct error error;  /* of the last one that failed */
+	char from[64];	     /* version that this process came after */
+	double gap_ms;	     /* for how long no frame moved then */
+};
+
+struct upgrade *upgrade_new(const struct upgrade_subject *subject)
+{
+	struct upgrade *upgrade = calloc(1, sizeof(*upgrade));
+
+	if (upgrade == NULL)
+		abort();
+	upgrade->subject = *subject;
+	upgrade->socket = -1;
+	return upgrade;
+}
+
+static void hang_up(struct upgrade *upgrade)
+{
+	if (upgrade->event != NULL)
+		event_free(upgrade->event);
+	if (upgrade->socket >= 0)
+		close(upgrade->socket);
+	upgrade->event = NULL;
+	upgrade->socket = -1;
+}
+
+/* End the new process, if there is one, so that it can touch nothing any more. */
+static void end_child(struct upgrade *upgrade)
+{
+	hang_up(upgrade);
+	if (upgrade->pid <= 0)
+		return;
+	kill(upgrade->pid, SIGKILL);
+	while (waitpid(upgrade->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	upgrade->pid = 0;
+}
+
+void upgrade_free(struct upgrade *upgrade)
+{
+	if (upgrade == NULL)
+		return;
+	if (upgrade->state == STATE_STARTING)
+		end_child(upgrade);
+	free(upgrade);
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* A socket on which no wait is longer than ANSWER_SECONDS, but the first, which poll() ends. */
+static void limit_waits(int socket)
+{
+	static const struct timeval limit = {.tv_sec = ANSWER_SECONDS};
+
+	(void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	(void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+/* ---- who may have the CPU ---- */
+
+/*
+ * Workers may have no CPU to spare. So the new process starts behind everybody else, and both are
+ * ahead of everybody else for the moment in which no frame moves: where that is permitted, that is,
+ * where a thread may get back what it has given away (CAP_SYS_NICE).
+ */
+enum {
+	NICE_BEHIND = 10,
+	NICE_AHEAD = -20,
+};
+
+static int own_nice(void)
+{
+	return getpriority(PRIO_PROCESS, 0);
+}
+
+/* Of this thread, and of threads and processes that it makes from then on. */
+static bool set_nice(int nice)
+{
+	return setpriority(PRIO_PROCESS, 0, nice) == 0;
+}
+
+static bool may_set_nice(void)
+{
+	int nice = own_nice();
+	bool may = set_nice(NICE_AHEAD);
+
+	(void)set_nice(nice);
+	return may;
+}
+
+/* ---- documents ---- */
+
+static void begin_document(struct handover *document)
+{
+	handover_init(document);
+	json_object_set_new(document->root, "format", json_integer(FORMAT));
+	json_object_set_new(document->root, "version", json_string(VIRTLANE_VERSION));
+}
+
+static void put_config(struct handover *document, const struct switch_state *sw)
+{
+	struct config *config = config_of_switch(sw);
+	char *text = config_format(config);
+
+	json_object_set_new(document->root, "config", json_string(text));
+	free(text);
+	config_free(config);
+}
+
+/* NULL, and an explanation. */
+static struct config *get_config(const struct handover *document, struct error *error)
+{
+	const char *text = json_string_value(json_object_get(document->root, "config"));
+	struct config_errors *errors = calloc(1, sizeof(*errors));
+	struct config *config = NULL;
+
+	if (errors == NULL)
+		abort();
+	if (text != NULL)
+		config = config_parse(text, errors);
+	if (config == NULL)
+		error_set(
+			error,
+			-EPROTO,
+			"its configuration makes no sense here: %.400s",
+			errors->count > 0 ? errors->list[0].error.text : "there is none"
+		);
+	free(errors);
+	return config;
+}
+
+static void put_log_levels(struct handover *document)
+{
+	json_t *levels = json_object();
+
+	for (enum log_subject subject = 0; subject < LOG_SUBJECT_COUNT; subject++)
+		json_object_set_new(
+			levels,
+			log_subject_name(subject),
+			json_string(log_level_name(log_get_level(subject)))
+		);
+	json_object_set_new(document->root, "log", levels);
+}
+
+static void get_log_levels(const struct handover *document)
+{
+	json_t *levels = json_object_get(document->root, "log");
+
+	for (enum log_subject subject = 0; subject < LOG_SUBJECT_COUNT; subject++) {
+		const json_t *name = json_object_get(levels, log_subject_name(subject));
+		enum log_level level;
+
+		if (json_is_string(name) && log_level_parse(json_string_value(name), &level))
+			log_set_level(subject, level);
+	}
+}
+
+/* An answer: NULL: all is well. */
+static int answer(int socket, const char *complaint)
+{
+	struct handover document;
+	struct error ignored;
+
+	begin_document(&document);
+	if (complaint != NULL)
+		json_object_set_new(document.root, "error", json_string(complaint));
+	int result = handover_send(socket, &document, &ignored);
+	handover_fini(&document);
+	return result;
+}
+
+static int wait_for_answer(int socket, struct error *error)
+{
+	struct handover document;
+
+	handover_init(&document);
+	int result = handover_receive(socket, &document, error);
+	if (result == -EPIPE)
+		error_set(error, result, "it ended; its log may say why");
+	const char *complaint = json_string_value(json_object_get(document.root, "error"));
+	if (result == 0 && complaint != NULL)
+		result = error_set(error, -EPROTO, "%s", complaint);
+	handover_fini(&document);
+	return result;
+}
+
+/* ---- old ---- */
+
+/* The file may have been replaced, which is what upgrades are for: then the kernel adds a word. */
+static int own_program(char *path, size_t size, struct error *error)
+{
+	static const char replaced[] = " (deleted)";
+	ssize_t length = readlink("/proc/self/exe", path, size - 1);
+
+	if (length < 0)
+		return error_set(error, -errno, "cannot tell what program this is: %m");
+	path[length] = '\0';
+	size_t tail = sizeof(replaced) - 1;
+	if ((size_t)length > tail && strcmp(path + length - tail, replaced) == 0)
+		path[(size_t)length - tail] = '\0';
+	return 0;
+}
+
+static int spawn(const struct upgrade *upgrade, const char *program, int socket, pid_t *pid)
+{
+	const struct upgrade_subject *subject = &upgrade->subject;
+	posix_spawn_file_actions_t actions;
+	char take_over[32];
+	char *arguments[8] = {(char *)"virtlaned", take_over, (char *)"--socket"};
+	int n = 3;
+
+	(void)snprintf(take_over, sizeof(take_over), "--take-over=%d", TAKE_OVER_SOCKET);
+	arguments[n++] = (char *)subject->socket;
+	if (subject->config != NULL) {
+		arguments[n++] = (char *)"--config";
+		arguments[n++] = (char *)subject->config;
+	}
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, socket, TAKE_OVER_SOCKET);
+	int nice = own_nice();
+	if (may_set_nice())
+		(void)set_nice(NICE_BEHIND);
+	int result = -posix_spawn(pid, program, &actions, NULL, arguments, environ);
+	(void)set_nice(nice);
+	posix_spawn_file_actions_destroy(&actions);
+	return result;
+}
+
+static void fail(struct upgrade *upgrade, const struct error *error)
+{
+	end_child(upgrade);
+	upgrade->state = STATE_FAILED;
+	error_set(&upgrade->error, -EIO, "the new virtlaned did not come up: %.420s", error->text);
+	log_error(LOG_CONTROL, "%s; this one goes on", upgrade->error.text);
+}
+
+static int hand_macs_over(struct upgrade *upgrade, struct error *error)
+{
+	struct handover document;
+
+	begin_document(&document);
+	switch_save_macs(*upgrade->subject.sw, &document);
+	int result = handover_send(upgrade->socket, &document, error);
+	handover_fini(&document);
+	return result < 0 ? result : wait_for_answer(upgrade->socket, error);
+}
+
+static int hand_ports_over(struct upgrade *upgrade, struct error *error)
+{
+	struct switch_state *sw = *upgrade->subject.sw;
+	struct handover document;
+
+	begin_document(&document);
+	put_config(&document, sw);
+	json_object_set_new(
+		document.root,
+		"control",
+		handover_put_fd(&document, rpc_server_fd(*upgrade->subject.server))
+	);
+	json_object_set_new(document.root, "stopped_ns", json_integer(now_ns()));
+	int result = switch_save(sw, &document, error);
+	if (result == 0) {
+		result = handover_send(upgrade->socket, &document, error);
+		if (result == 0)
+			result = wait_for_answer(upgrade->socket, error);
+		if (result < 0) {
+			/* It first: whoever holds a ring holds it alone. */
+			end_child(upgrade);
+			switch_go_on(sw);
+		}
+	}
+	handover_fini(&document);
+	return result;
+}
+
+/* The other one is up: now it is quick. Does not return if all goes well. */
+static void hand_over(struct upgrade *upgrade)
+{
+	struct error error;
+	int result, nice = own_nice();
+
+	(void)set_nice(NICE_AHEAD);
+	limit_waits(upgrade->socket);
+	result = wait_for_answer(upgrade->socket, &error);
+	if (result == 0)
+		result = hand_macs_over(upgrade, &error);
+	if (result == 0)
+		result = hand_ports_over(upgrade, &error);
+	if (result < 0) {
+		(void)set_nice(nice);
+		fail(upgrade, &error);
+		return;
+	}
+	(void)answer(upgrade->socket, NULL); /* go */
+	char *state = text_format("MAINPID=%d", (int)upgrade->pid);
+	notify_send(state);
+	free(state);
+	log_info(LOG_CONTROL, "process %d goes on", (int)upgrade->pid);
+	/* Nothing is taken down: it is all the other one's. */
+	_exit(EXIT_SUCCESS);
+}
+
+static void on_up(evutil_socket_t, short what, void *context)
+{
+	struct upgrade *upgrade = context;
+	struct error error;
+
+	if (what & EV_READ) {
+		hand_over(upgrade);
+		return;
+	}
+	error_set(&error, -ETIMEDOUT, "it was not up after %d s", START_SECONDS);
+	fail(upgrade, &error);
+}
+
+/* What it needs to start with. */
+static int say_settings(struct upgrade *upgrade, struct error *error)
+{
+	struct handover document;
+
+	begin_document(&document);
+	put_config(&document, *upgrade->subject.sw);
+	put_log_levels(&document);
+	json_object_set_new(document.root, "nice", json_integer(own_nice()));
+	int result = handover_send(upgrade->socket, &document, error);
+	handover_fini(&document);
+	return result;
+}
+
+int upgrade_start(struct upgrade *upgrade, const char *program, struct error *error)
+{
+	static const struct timeval limit = {.tv_sec = START_SECONDS};
+	char own[4096];
+	int ends[2];
+
+	if (upgrade->state == STATE_STARTING)
+		return error_set(error, -EBUSY, "another upgrade is under way");
+	if (program == NULL) {
+		int result = own_program(own, sizeof(own), error);
+
+		if (result < 0)
+			return result;
+		program = own;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_set(error, -errno, "cannot make a socket: %m");
+	int result = spawn(upgrade, program, ends[1], &upgrade->pid);
+	close(ends[1]);
+	if (result < 0) {
+		close(ends[0]);
+		upgrade->pid = 0;
+		return error_set(
+			error, result, "cannot start %.200s: %s", program, strerror(-result)
+		);
+	}
+	upgrade->socket = ends[0];
+	upgrade->event = event_new(upgrade->subject.base, upgrade->socket, EV_READ, on_up, upgrade);
+	if (upgrade->event == NULL || event_add(upgrade->event, &limit) < 0)
+		abort();
+	result = say_settings(upgrade, error);
+	if (result < 0) {
+		end_child(upgrade);
+		return result;
+	}
+	upgrade->state = STATE_STARTING;
+	log_info(LOG_CONTROL, "upgrade: %s starts as process %d", program, (int)upgrade->pid);
+	return 0;
+}
+
+json_t *upgrade_status(const struct upgrade *upgrade)
+{
+	static const char *const names[] = {
+		[STATE_NONE] = "none",
+		[STATE_STARTING] = "starting",
+		[STATE_FAILED] = "failed",
+		[STATE_DONE] = "done",
+	};
+	json_t *status = json_pack(
+		"{s:s, s:i}",
+		"state",
+		names[upgrade->state],
+		"pid",
+		upgrade->state == STATE_STARTING ? (int)upgrade->pid : (int)getpid()
+	);
+
+	if (upgrade->state == STATE_FAILED)
+		json_object_set_new(status, "error", json_string(upgrade->error.text));
+	json_object_set_new(status, "version", json_string(VIRTLANE_VERSION));
+	if (upgrade->state == STATE_DONE) {
+		json_object_set_new(status, "from", json_string(upgrade->from));
+		json_object_set_new(status, "gap_ms", json_real(upgrade->gap_ms));
+	}
+	return status;
+}
+
+/* ---- new ---- */
+
+static int receive(int socket, struct handover *document, struct error *error)
+{
+	int result = handover_receive(socket, document, error);
+
+	if (result < 0)
+		return result;
+	json_int_t format = json_integer_value(json_object_get(document->root, "format"));
+	const char *version = json_string_value(json_object_get(document->root, "version"));
+	if (format == FORMAT && version != NULL)
+		return 0;
+	return error_set(
+		error,
+		-EPROTO,
+		"its state is of format %d (virtlaned %.40s); virtlaned " VIRTLANE_VERSION
+		" knows format %d",
+		(int)format,
+		version == NULL ? "unknown" : version,
+		FORMAT
+	);
+}
+
+static int take_settings(struct upgrade *upgrade, int socket, int *nice, struct error *error)
+{
+	struct handover document;
+	struct config *config = NULL;
+
+	handover_init(&document);
+	int result = receive(socket, &document, error);
+	if (result == 0)
+		result = switch_prepare(error);
+	if (result == 0) {
+		*nice = (int)json_integer_value(json_object_get(document.root, "nice"));
+		(void)set_nice(*nice);
+		(void)snprintf(
+			upgrade->from,
+			sizeof(upgrade->from),
+			"%s",
+			json_string_value(json_object_get(document.root, "version"))
+		);
+		get_log_levels(&document);
+		config = get_config(&document, error);
+		result = config == NULL ? -EPROTO : 0;
+	}
+	if (result == 0)
+		result = switch_create(
+			&config->sw, upgrade->subject.base, upgrade->subject.sw, error
+		);
+	config_free(config);
+	handover_fini(&document);
+	if (result < 0)
+		return result;
+	switch_set_state_directory(*upgrade->subject.sw, upgrade->subject.state_directory);
+	switch_begin_loading(*upgrade->subject.sw);
+	return 0;
+}
+
+static int take_macs(struct upgrade *upgrade, int socket, struct error *error)
+{
+	struct handover document;
+
+	handover_init(&document);
+	int result = receive(socket, &document, error);
+	if (result == 0)
+		switch_load_macs(*upgrade->subject.sw, &document);
+	handover_fini(&document);
+	return result;
+}
+
+static int load_ports(struct switch_state *sw, struct handover *document, struct error *error)
+{
+	struct config *config = get_config(document, error);
+	int result = config == NULL ? -EPROTO : 0;
+
+	for (size_t i = 0; result == 0 && i < config->port_count; i++)
+		result = switch_load_port(sw, &config->ports[i].settings, document, error);
+	if (result == 0)
+		switch_load_counters(sw, document);
+	config_free(config);
+	return result;
+}
+
+static int take_ports(
+	struct upgrade *upgrade,
+	int socket,
+	void *rpc_context,
+	int64_t *stopped,
+	struct error *error
+)
+{
+	const struct upgrade_subject *subject = &upgrade->subject;
+	struct handover document;
+
+	handover_init(&document);
+	int result = receive(socket, &document, error);
+	if (result == 0) {
+		*stopped = json_integer_value(json_object_get(document.root, "stopped_ns"));
+		int control =
+			handover_take_fd(&document, json_object_get(document.root, "control"));
+		result = load_ports(*subject->sw, &document, error);
+		if (result == 0)
+			result = rpc_server_create(
+				subject->base,
+				subject->socket,
+				control,
+				control_methods,
+				rpc_context,
+				subject->server,
+				error
+			);
+	}
+	handover_fini(&document);
+	return result;
+}
+
+int upgrade_take_over(struct upgrade *upgrade, int socket, void *rpc_context, struct error *error)
+{
+	struct error ignored;
+	int64_t stopped = 0;
+	int nice = 0, result = take_settings(upgrade, socket, &nice, error);
+
+	(void)set_nice(NICE_AHEAD);
+	if (result == 0)
+		result = answer(socket, NULL); /* up */
+	limit_waits(socket);
+	if (result == 0)
+		result = take_macs(upgrade, socket, error);
+	if (result == 0)
+		result = answer(socket, NULL);
+	if (result == 0)
+		result = take_ports(upgrade, socket, rpc_context, &stopped, error);
+	if (result < 0) {
+		(void)answer(socket, error->text);
+		return result;
+	}
+	/* "go"; or the other one has died meanwhile, which comes to the same. It ends us if it
+	 * wants to go on itself. */
+	if (answer(socket, NULL) == 0)
+		(void)wait_for_answer(socket, &ignored);
+	switch_go_on(*upgrade->subject.sw);
+	(void)set_nice(nice);
+	close(socket);
+	upgrade->state = STATE_DONE;
+	upgrade->gap_ms = (double)(now_ns() - stopped) / 1e6;
+	log_info(
+		LOG_CONTROL,
+		"took over from virtlaned %s; no frames for %.2f ms",
+		upgrade->from,
+		upgrade->gap_ms
+	);
+	return 0;
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A switch hands its ports over to another process, see switch.h. Workers are stopped as control
+ * always stops them: they are left without queues, and have passed a quiescent state.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/handover.h"
+#include "base/log.h"
+#include "switch/assign.h"
+#include "switch/state.h"
+
+/* What a saved switch needs to go on after all. */
+struct frozen {
+	struct poll_set *polls[WORKERS_MAX];
+	unsigned saved; /* ports, in order, whose `save` was called */
+	/* Ports that cannot be handed over: they were taken down, and are made again. */
+	unsigned dropped_count;
+	struct port_settings dropped[];
+};
+
+static unsigned port_count(const struct switch_state *sw)
+{
+	return atomic_load_explicit(&((struct switch_state *)sw)->port_count, memory_order_relaxed);
+}
+
+static struct port *port_at(const struct switch_state *sw, unsigned place)
+{
+	return switch_port(sw, sw->order[place]);
+}
+
+/* ---- stopping and going on ---- */
+
+static void stop_workers(struct switch_state *sw)
+{
+	for (unsigned i = 0; i < sw->settings.worker_count; i++)
+		sw->frozen->polls[i] =
+			atomic_exchange_explicit(&sw->workers[i].polls, NULL, memory_order_acq_rel);
+	switch_synchronize(sw);
+}
+
+static void continue_workers(struct switch_state *sw)
+{
+	for (unsigned i = 0; i < sw->settings.worker_count; i++) {
+		struct poll_set *polls = sw->frozen->polls[i];
+
+		/* Notifications may have come meanwhile: all queues are looked at. */
+		if (polls != NULL)
+			polls->adopted = false;
+		atomic_store_explicit(&sw->workers[i].polls, polls, memory_order_release);
+		worker_wake(&sw->workers[i]);
+	}
+}
+
+static int drop_ports(struct switch_state *sw, struct error *error)
+{
+	for (unsigned i = 0; i < port_count(sw);) {
+		const struct port *port = port_at(sw, i);
+		struct port_settings *kept = &sw->frozen->dropped[sw->frozen->dropped_count];
+
+		if (port->ops->save != NULL) {
+			i++;
+			continue;
+		}
+		*kept = port->settings;
+		sw->frozen->dropped_count++;
+		int result = switch_port_delete(sw, kept->name, error);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+/* ---- the state ---- */
+
+static json_t *counters_json(const struct port_counters *counters)
+{
+	/* All of its members are of this kind. */
+	const uint64_t *values = (const uint64_t *)counters;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < sizeof(*counters) / sizeof(values[0]); i++)
+		json_array_append_new(list, json_integer((json_int_t)values[i]));
+	return list;
+}
+
+/* One that has more or fewer reasons for drops is another version's: what both know is kept. */
+static void counters_of_json(const json_t *list, struct port_counters *counters)
+{
+	uint64_t *values = (uint64_t *)counters;
+
+	memset(counters, 0, sizeof(*counters));
+	for (size_t i = 0; i < sizeof(*counters) / sizeof(values[0]); i++)
+		values[i] = (uint64_t)json_integer_value(json_array_get(list, i));
+}
+
+static json_t *wires_json(const struct port *port)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		const struct port_wire *wire = &port->wires[i];
+
+		json_array_append_new(
+			list,
+			json_pack(
+				"[I, I, I]",
+				(json_int_t)wire->sent,
+				(json_int_t)wire->size,
+				(json_int_t)wire->sum
+			)
+		);
+	}
+	return list;
+}
+
+static void wires_of_json(const json_t *list, struct port *port)
+{
+	for (unsigned i = 0; i < port->settings.queues; i++) {
+		const json_t *wire = json_array_get(list, i);
+
+		port->wires[i] = (struct port_wire){
+			.sent = (uint32_t)json_integer_value(json_array_get(wire, 0)),
+			.size = (uint32_t)json_integer_value(json_array_get(wire, 1)),
+			.sum = (uint64_t)json_integer_value(json_array_get(wire, 2)),
+		};
+	}
+}
+
+static int
+save_port(struct switch_state *sw, unsigned place, struct handover *handover, struct error *error)
+{
+	struct port *port = port_at(sw, place);
+	json_t *state = json_object();
+	struct port_counters counters;
+
+	sw->frozen->saved = place + 1;
+	int result = port->ops->save(port, state, handover, error);
+	switch_port_counters(sw, port, &counters);
+	json_t *saved = json_pack(
+		"{s:s, s:i, s:o, s:o, s:o}",
+		"name",
+		port->settings.name,
+		"id",
+		(int)port->id,
+		"counters",
+		counters_json(&counters),
+		"wires",
+		wires_json(port),
+		"state",
+		state
+	);
+	json_array_append_new(json_object_get(handover->root, "ports"), saved);
+	return result;
+}
+
+int switch_save(struct switch_state *sw, struct handover *handover, struct error *error)
+{
+	sw->frozen =
+		calloc(1, sizeof(*sw->frozen) + port_count(sw) * sizeof(sw->frozen->dropped[0]));
+	if (sw->frozen == NULL)
+		return error_set(error, -ENOMEM, "out of memory");
+	int result = drop_ports(sw, error);
+	stop_workers(sw);
+	json_object_set_new(handover->root, "ports", json_array());
+	json_object_set_new(handover->root, "removed", counters_json(&sw->removed));
+	for (unsigned i = 0; result == 0 && i < port_count(sw); i++)
+		result = save_port(sw, i, handover, error);
+	if (result < 0)
+		switch_go_on(sw);
+	return result;
+}
+
+void switch_begin_loading(struct switch_state *sw)
+{
+	sw->loading = true;
+}
+
+/* Ports of another process are nobody's up to now. */
+static void assign_loaded(struct switch_state *sw)
+{
+	/* All of them before any is polled: frames of one go to the others. */
+	for (unsigned i = 0; i < port_count(sw); i++) {
+		struct port *port = port_at(sw, i);
+
+		if (port->ops->go_on != NULL)
+			port->ops->go_on(port);
+	}
+	for (unsigned i = 0; i < port_count(sw); i++) {
+		struct port *port = port_at(sw, i);
+
+		for (unsigned queue = 0; queue < port->settings.queues; queue++) {
+			if (assign_queue(sw, port, queue) < 0)
+				log_error(LOG_SWITCH, "%s: out of memory", port->settings.name);
+		}
+	}
+	sw->loading = false;
+}
+
+void switch_go_on(struct switch_state *sw)
+{
+	struct frozen *frozen = sw->frozen;
+	struct error error;
+
+	if (sw->loading) {
+		assign_loaded(sw);
+		return;
+	}
+	for (unsigned i = 0; i < frozen->saved; i++) {
+		struct port *port = port_at(sw, i);
+
+		port->ops->go_on(port);
+	}
+	continue_workers(sw);
+	for (unsigned i = 0; i < frozen->dropped_count; i++) {
+		if (switch_port_add(sw, &frozen->dropped[i], &error) < 0)
+			log_error(
+				LOG_SWITCH,
+				"%s: cannot be made again: %s",
+				frozen->dropped[i].name,
+				error.text
+			);
+	}
+	free(frozen);
+	sw->frozen = NULL;
+}
+
+static json_t *find_saved(const struct handover *handover, const char *name)
+{
+	json_t *saved;
+	size_t i;
+
+	json_array_foreach(json_object_get(handover->root, "ports"), i, saved)
+	{
+		const char *found = json_string_value(json_object_get(saved, "name"));
+
+		if (found != NULL && strcmp(found, name) == 0)
+			return saved;
+	}
+	return NULL;
+}
+
+int switch_load_port(
+	struct switch_state *sw,
+	const struct port_settings *settings,
+	struct handover *handover,
+	struct error *error
+)
+{
+	json_t *saved = find_saved(handover, settings->name);
+	json_int_t id = json_integer_value(json_object_get(saved, "id"));
+	struct port_legacy legacy = {json_object_get(saved, "state"), handover};
+	struct port *port;
+
+	if (saved == NULL)
+		return switch_port_add(sw, settings, error);
+	if (id < 0 || id >= PORTS_MAX || switch_port(sw, (unsigned)id) != NULL)
+		return error_set(error, -EINVAL, "port %s: a bad number", settings->name);
+	int result = port_create(settings, (unsigned)id, &sw->hooks, &legacy, &port, error);
+	if (result < 0)
+		return result;
+	counters_of_json(json_object_get(saved, "counters"), &port->counted_before);
+	wires_of_json(json_object_get(saved, "wires"), port);
+	return switch_port_publish(sw, port, error);
+}
+
+void switch_load_counters(struct switch_state *sw, const struct handover *handover)
+{
+	counters_of_json(json_object_get(handover->root, "removed"), &sw->removed);
+}
+
+/* ---- addresses ---- */
+
+struct saved_mac {
+	mac_key key;
+	uint32_t port, seen;
+};
+
+struct mac_list {
+	struct saved_mac *macs;
+	size_t count, room;
+};
+
+static void append_mac(void *context, const struct mac_entry_info *info)
+{
+	struct mac_list *list = context;
+
+	if (info->fixed || list->count == list->room)
+		return;
+	list->macs[list->count++] = (struct saved_mac){info->key, info->port, info->seen};
+}
+
+void switch_save_macs(const struct switch_state *sw, struct handover *handover)
+{
+	struct mac_list list = {.room = sw->settings.mac_table_size};
+
+	list.macs = calloc(list.room, sizeof(list.macs[0]));
+	if (list.macs != NULL)
+		mac_table_walk(sw->macs, append_mac, &list);
+	json_object_set_new(
+		handover->root,
+		"macs",
+		handover_put_bytes(list.macs, list.count * sizeof(list.macs[0]))
+	);
+	free(list.macs);
+}
+
+/* Ports keep their numbers, so addresses may come before them. */
+void switch_load_macs(struct switch_state *sw, const struct handover *handover)
+{
+	size_t size = 0;
+	struct saved_mac *macs = handover_get_bytes(json_object_get(handover->root, "macs"), &size);
+
+	for (size_t i = 0; macs != NULL && i < size / sizeof(macs[0]); i++) {
+		int32_t position;
+
+		if (macs[i].port >= PORTS_MAX)
+			continue;
+		mac_table_lookup(sw->macs, &macs[i].key, 1, &position);
+		mac_table_learn(sw->macs, macs[i].key, position, macs[i].port, macs[i].seen);
+	}
+	free(macs);
+}
