@@ -3,10 +3,10 @@
  * A vhost port: a virtio-net device that a front end (QEMU, User Mode Linux, DPDK's virtio-user)
  * drives over a Unix socket.
  *
- * States: without a session the port waits: it listens, or tries to connect once a second. A
- * session lives until its socket ends or its peer breaks the protocol; then the device is
- * detached, the reason is kept, and the port waits again. One session at a time: the next peer
- * waits in the listening socket's queue.
+ * States: without a session the port waits: it listens, or tries to connect, soon after it has
+ * begun to wait, then less and less often, down to once a second. A session lives until its socket
+ * ends or its peer breaks the protocol; then the device is detached, the reason is kept, and the
+ * port waits again. One session at a time: the next peer waits in the listening socket's queue.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/kept_memory.h"
@@ -23,12 +24,20 @@
 #include "port/port.h"
 #include "virtlane/device.h"
 
+enum {
+	CONNECT_PAUSE_MIN_MS = 10,
+	CONNECT_PAUSE_MAX_MS = 1000,
+};
+
 struct port_vhost {
 	struct port port;
 	struct vl_device *device;
 	int listen_fd; /* -1: the port connects */
 	struct event *accept_event, *session_event, *control_event;
 	void *record; /* of the device, kept in a file named as the port; NULL: none */
+	struct event *connect_again; /* timer of a port that connects */
+	unsigned connect_pause_ms;   /* before the next try */
+	time_t session_begin;	     /* second, of the monotonic clock */
 	struct event *control_again; /* timer: there are more commands than one turn serves */
 	char peer[64];
 	bool failed; /* the last session ended because the peer broke the rules */
@@ -192,6 +201,14 @@ static void on_announce(void *context, const uint8_t mac[6])
 /* ---- session ---- */
 
 static void start_session(struct port_vhost *vhost, int socket);
+static void look_for_peer(struct port_vhost *vhost);
+static time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
 
 /* `why` NULL: what the device says. */
 static void end_session(struct port_vhost *vhost, int error, const char *why)
@@ -217,6 +234,8 @@ static void end_session(struct port_vhost *vhost, int error, const char *why)
 	}
 	if (vhost->accept_event != NULL)
 		event_add(vhost->accept_event, NULL);
+	else
+		look_for_peer(vhost);
 }
 
 static void on_session(evutil_socket_t, short, void *context)
@@ -264,6 +283,7 @@ static void start_session(struct port_vhost *vhost, int socket)
 		return;
 	}
 	vhost->session_event = event;
+	vhost->session_begin = seconds();
 	vhost->failed = false;
 	vhost->broken_logged = false;
 	vhost->last_error[0] = '\0';
@@ -307,11 +327,43 @@ static void try_connect(struct port_vhost *vhost)
 		memcpy(vhost->last_error, error.text, sizeof(vhost->last_error));
 		log_info(
 			LOG_VHOST,
-			"%s: %s; trying again every second",
+			"%s: %s; trying again, at least every second",
 			vhost->port.settings.name,
 			error.text
 		);
 	}
+}
+
+/* A peer that restarts is back soon; one that is not there is not to cost anything. */
+static void try_later(struct port_vhost *vhost)
+{
+	const unsigned ms = vhost->connect_pause_ms;
+	struct timeval pause = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+
+	event_add(vhost->connect_again, &pause);
+	if (vhost->connect_pause_ms < CONNECT_PAUSE_MAX_MS)
+		vhost->connect_pause_ms *= 2;
+	if (vhost->connect_pause_ms > CONNECT_PAUSE_MAX_MS)
+		vhost->connect_pause_ms = CONNECT_PAUSE_MAX_MS;
+}
+
+static void on_connect_again(evutil_socket_t, short, void *context)
+{
+	struct port_vhost *vhost = context;
+
+	try_connect(vhost);
+	if (vhost->session_event == NULL)
+		try_later(vhost);
+}
+
+/* After a session. One that was short does not count as a return, however often it comes. */
+static void look_for_peer(struct port_vhost *vhost)
+{
+	if (vhost->failed)
+		vhost->connect_pause_ms = CONNECT_PAUSE_MAX_MS;
+	else if (seconds() - vhost->session_begin > 1)
+		vhost->connect_pause_ms = CONNECT_PAUSE_MIN_MS;
+	try_later(vhost);
 }
 
 /* The first queue that the data path has stopped; false if there is none. */
@@ -338,9 +390,7 @@ static void vhost_tick(struct port *port)
 	unsigned index;
 	const char *why;
 
-	if (vhost->session_event == NULL && vhost->listen_fd < 0)
-		try_connect(vhost);
-	else if (vhost->session_event == NULL)
+	if (vhost->session_event == NULL && vhost->accept_event != NULL)
 		event_add(vhost->accept_event, NULL); /* no change if it waits already */
 	if (!vhost->broken_logged && broken_queue(vhost, &index, &why)) {
 		vhost->broken_logged = true;
@@ -579,6 +629,8 @@ static void vhost_destroy(struct port *port)
 	vhost->control_event = NULL;
 	if (vhost->control_again != NULL)
 		event_free(vhost->control_again);
+	if (vhost->connect_again != NULL)
+		event_free(vhost->connect_again);
 	if (vhost->accept_event != NULL)
 		event_free(vhost->accept_event);
 	if (vhost->listen_fd >= 0) {
@@ -716,19 +768,25 @@ int port_vhost_create(
 	if (vhost == NULL)
 		return error_set(error, -ENOMEM, "out of memory");
 	vhost->listen_fd = -1;
+	vhost->connect_pause_ms = CONNECT_PAUSE_MIN_MS;
 	if (port_init(&vhost->port, &vhost_ops, settings, id, hooks) < 0) {
 		free(vhost);
 		return error_set(error, -ENOMEM, "out of memory");
 	}
 	vhost->control_again = evtimer_new(hooks->base, on_control_kick, vhost);
 	open_record(vhost);
-	int result = vhost->control_again == NULL ? -ENOMEM : open_device(vhost);
+	vhost->connect_again = evtimer_new(hooks->base, on_connect_again, vhost);
+	int result = vhost->control_again == NULL || vhost->connect_again == NULL
+			     ? -ENOMEM
+			     : open_device(vhost);
 	if (result < 0)
 		error_set(error, result, "cannot create the device: %s", strerror(-result));
 	if (result == 0 && legacy != NULL)
 		result = load(vhost, legacy, error);
 	if (result == 0 && settings->listen[0] != '\0')
 		result = start_listening(vhost, legacy, error);
+	else if (result == 0 && vhost->session_event == NULL)
+		on_connect_again(-1, 0, vhost); /* there is no need to wait */
 	/* What was inherited is still another process's: that ends, or goes on with it. */
 	if (result < 0 && legacy == NULL)
 		vhost_destroy(&vhost->port);

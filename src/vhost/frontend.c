@@ -237,7 +237,6 @@ static void hang_up(struct frontend *frontend)
 	close_fd(frontend->socket);
 	close_fd(frontend->request_fd);
 	close_fd(frontend->poll_fd);
-	frontend_unlisten(frontend);
 }
 
 void frontend_close(struct frontend *frontend)
@@ -245,13 +244,21 @@ void frontend_close(struct frontend *frontend)
 	if (frontend == NULL)
 		return;
 	hang_up(frontend);
+	frontend_unlisten(frontend);
 	free(frontend);
 }
 
 int frontend_reopen(struct frontend *frontend, const struct frontend_config *config)
 {
+	const struct frontend old = *frontend;
+
 	hang_up(frontend);
 	init(frontend, config);
+	/* The next back end may wait in the listening socket's queue already. */
+	frontend->listener = old.listener;
+	frontend->path = old.path;
+	frontend->device = old.device;
+	frontend->inode = old.inode;
 	int error = open_session(frontend, config);
 	if (error < 0 && config->socket > 0)
 		frontend->socket = -1;

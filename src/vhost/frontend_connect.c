@@ -278,8 +278,10 @@ static int accept_before(struct frontend *frontend, const char *path, int64_t de
 int frontend_accept(struct frontend *frontend, const char *path, int64_t deadline)
 {
 	struct place place;
-	int error = find_place(frontend, path, &place);
 
+	if (frontend->listener >= 0)
+		return accept_before(frontend, path, deadline);
+	int error = find_place(frontend, path, &place);
 	if (error < 0)
 		return error;
 	error = take_over(frontend, &place);

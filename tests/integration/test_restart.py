@@ -17,13 +17,13 @@ from peers.wait import until
 CONFIG = """
 [port a]
 kind = vhost
-listen = {0}/a.sock
+{1} = {0}/a.sock
 queues = 4
 cross-connect = b
 
 [port b]
 kind = vhost
-listen = {0}/b.sock
+{1} = {0}/b.sock
 queues = 4
 cross-connect = a
 """
@@ -32,11 +32,16 @@ BURST = 64
 
 
 @pytest.fixture
-def switch(stack):
-    made = stack.enter_context(virtlane.Switch(config="", start=False))
-    made.config.write_text(CONFIG.format(made.directory))
-    made.start()
-    return made
+def make_switch(stack):
+    """make_switch("listen" or "connect"): what its ports do."""
+
+    def make(does):
+        made = stack.enter_context(virtlane.Switch(config="", start=False))
+        made.config.write_text(CONFIG.format(made.directory, does))
+        made.start()
+        return made
+
+    return make
 
 
 def kill_again_and_again(switch, client, seeded):
@@ -60,12 +65,22 @@ def kill_again_and_again(switch, client, seeded):
 
 @pytest.mark.parametrize("queues", [1, 4])
 @pytest.mark.parametrize("ring", ["split", "split-in-order", "packed", "packed-in-order"])
-def test_nothing_is_lost_when_the_switch_is_killed(switch, seeded, say, ring, queues):
+def test_nothing_is_lost_when_the_switch_is_killed(make_switch, seeded, say, ring, queues):
     """Over a wire, where a receiver without buffers makes the sender wait: so every frame counts. Of the
     burst that is interrupted, frames may come twice."""
+    check_kills(make_switch("listen"), seeded, say, ring, queues)
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+def test_nothing_is_lost_when_the_switch_connects(make_switch, seeded, say, ring):
+    """The same with a driver that listens, and a switch that comes to it."""
+    check_kills(make_switch("connect"), seeded, say, ring, 1, "listen:")
+
+
+def check_kills(switch, seeded, say, ring, queues, prefix=""):
     with Pktgen("--verify", "--reconnect", 30, "--time", 0, "--ring", ring, "--queues", queues,
                 "--threads", 1, "--rate", "200k", "--queue-size", 256, "--drain", 3,
-                switch.path("a.sock"), switch.path("b.sock")) as client:
+                prefix + switch.path("a.sock"), prefix + switch.path("b.sock")) as client:
         longest = kill_again_and_again(switch, client, seeded)
         client.interrupt()
         report = client.report(check=False)
@@ -81,7 +96,7 @@ def test_nothing_is_lost_when_the_switch_is_killed(switch, seeded, say, ring, qu
 GUEST_CONFIG = """
 [port vm]
 kind = vhost
-listen = {0}/vm.sock
+{2} = {0}/vm.sock
 
 [port host]
 kind = tap
@@ -91,15 +106,17 @@ mac = 52:54:00:00:01:99
 """
 
 
-@pytest.mark.parametrize("ring, end", [("split", "killed"), ("packed", "killed"), ("packed", "stopped")])
-def test_a_stock_guest_goes_on_when_the_switch_is_killed(stack, say, ring, end):
+@pytest.mark.parametrize("ring, end, does", [
+    ("split", "killed", "listen"), ("packed", "killed", "listen"), ("packed", "stopped", "connect"),
+])
+def test_a_stock_guest_goes_on_when_the_switch_is_killed(stack, say, ring, end, does):
     """The memory of split rings tells where they are. Of packed ones QEMU forgets it, and the switch keeps
     a record. The guest may start its interface anew meanwhile."""
     host = stack.enter_context(netns.Namespace("host"))
     switch = stack.enter_context(virtlane.Switch(config="", start=False))
-    switch.config.write_text(GUEST_CONFIG.format(switch.directory, host.name))
+    switch.config.write_text(GUEST_CONFIG.format(switch.directory, host.name, does))
     switch.start()
-    nic = Nic(switch.path("vm.sock"), "52:54:00:00:01:01",
+    nic = Nic(switch.path("vm.sock"), "52:54:00:00:01:01", server=does == "connect",
               properties="packed=on" if ring == "packed" else "")
     guest = stack.enter_context(Qemu(nic, name="vm"))
     guest.address("eth0", "10.0.0.10/24")
