@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 
-.PHONY: all demo test test-aarch64 bench install clean deps-%
+.PHONY: all demo test soak test-aarch64 bench install clean deps-%
 all: deps-build $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
@@ -22,6 +22,13 @@ demo: deps-demo all
 test: deps-test all
 	meson test -C $(BUILD) --print-errorlogs
 	VIRTLANE_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(addprefix tests/integration/,$(or $(TESTS),.))
+
+# What goes on for hours: peers and the switch die, are replaced and move again and again. SOAK: how
+# many times as often as in `make test`; 20 takes about two hours.
+SOAK ?= 20
+soak: deps-test all
+	VIRTLANE_SOAK=$(SOAK) VIRTLANE_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest \
+		$(addprefix tests/integration/test_,restart.py upgrade.py front_ends.py migration.py)
 
 # The library and its unit tests, cross-compiled and emulated; below build/aarch64.
 test-aarch64: deps-aarch64

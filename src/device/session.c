@@ -278,9 +278,11 @@ static int stop_vring(void *context, unsigned index, uint32_t *base)
 
 	device_unpublish(device, index);
 	*base = vq->base;
-	vq->base_told = true;
-	vq->resume = false;
-	device_forget_record(device, index);
+	/* DPDK's driver begins a session with this: of a ring that has not been started in it we
+	 * know nothing that would be worth more than what there is from before. */
+	vq->base_told = !vq->resume;
+	if (!vq->resume)
+		device_forget_record(device, index);
 	vq->started = false;
 	vq->broken = NULL;
 	device_queue_changed(device, index);

@@ -10,6 +10,7 @@ import pytest
 
 from peers.pktgen import Pktgen
 from peers.relay import Relay
+from peers.soak import times
 from peers.wait import until
 from vhostuser import Driver, FrontEnd, Msg, Region, Ring, mem_table
 
@@ -105,7 +106,7 @@ def test_a_front_end_that_is_killed_disturbs_nobody(switch, seeded, say, ring):
     with Pktgen("--verify", "--latency", "--time", 0, "--rate", "100k", "--threads", 1, "--drain", 3,
                 switch.path("c.sock"), switch.path("d.sock")) as others:
         switch.wait_state("d", "up")
-        for number in range(100):
+        for number in range(times(100)):
             victim = Pktgen("--time", 0, "--threads", 1, "--ring", ring, "--queues", 1 + number % 4,
                             switch.path("a.sock"), switch.path("b.sock"))
             if number % 4:

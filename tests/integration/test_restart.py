@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from peers import netns, traffic, virtlane
+from peers import netns, testpmd, traffic, virtlane
 from peers.guests import Nic, Qemu
 from peers.pktgen import Pktgen
+from peers.soak import times
 from peers.wait import until
 
 CONFIG = """
@@ -27,7 +28,7 @@ kind = vhost
 queues = 4
 cross-connect = a
 """
-KILLS = 15
+KILLS = times(15)
 BURST = 64
 
 
@@ -121,7 +122,7 @@ def test_a_stock_guest_goes_on_when_the_switch_is_killed(stack, say, ring, end, 
     guest = stack.enter_context(Qemu(nic, name="vm"))
     guest.address("eth0", "10.0.0.10/24")
     guest.run("ping -i 0.01 10.0.0.1 >/dev/null 2>&1 &")
-    for round_ in range(4):
+    for round_ in range(times(4)):
         host.address("eth0", "10.0.0.1/24")
         switch.wait_state("vm", "up")
         # QEMU takes the link down and up, which the guest notices a little later.
@@ -138,3 +139,24 @@ def test_a_stock_guest_goes_on_when_the_switch_is_killed(stack, say, ring, end, 
             guest.address("eth0", "10.0.0.10/24")
         switch.start()
     say(f"{rate:.2f} Gbit/s to the guest")
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+def test_testpmd_gets_its_frames_back_after_kills(make_switch, say, ring):
+    """DPDK's driver reconnects as a server only. It throws away what its rings held, so frames are counted
+    after the last kill."""
+    switch = make_switch("connect")
+    device = testpmd.virtio_user(switch.path("b.sock"), "52:54:00:00:00:d0", server=1,
+                                 packed_vq=int(ring == "packed"))
+    with testpmd.Testpmd(device) as peer:
+        peer.start()
+        for round_ in range(4):
+            with Pktgen("--mode", "exchange", "--verify", "--max-loss", 1, "--rate", "20k", "--time", 1, "--threads", 1,
+                        "listen:" + switch.path("a.sock")) as client:
+                report = client.report()
+            (port,) = report["ports"]
+            assert port["rx_frames"] > 10000, f"round {round_}"
+            switch.kill()
+            switch.start()
+            switch.wait_state("b", "up")
+    say(f"{port['rx_frames']} frames there and back after {round_} kills")

@@ -17,6 +17,7 @@ import pytest
 from peers import netns, paths, traffic, virtlane
 from peers.guests import Nic, Qemu
 from peers.pktgen import Pktgen
+from peers.soak import times
 from peers.wait import until
 
 CONFIG = """
@@ -32,7 +33,7 @@ listen = {0}/b.sock
 queues = 4
 cross-connect = a
 """
-UPGRADES = 13
+UPGRADES = times(13)
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_a_stock_guest_does_not_notice(stack, say, ring):
     switch.wait_state("vm", "up")
     traffic.answers(guest, "10.0.0.1")
     carrier = guest.run("cat /sys/class/net/eth0/carrier_changes").strip()
-    for _ in range(5):
+    for _ in range(times(5)):
         switch.upgrade()
         traffic.answers(host, "10.0.0.10")
     # When a session ends QEMU takes the link down.

@@ -148,6 +148,9 @@ static void die(struct rig *rig)
 
 static void come_back(struct rig *rig)
 {
+	/* As DPDK's does. */
+	for (unsigned i = 0; rig->sent % 2 && i < 2; i++)
+		assert_int_equal(front_stop_ring(&rig->front, i), 0);
 	connect_front(rig);
 	if (rig->by_region)
 		assert_int_equal(set_inflight(rig, &rig->layout), 0);
