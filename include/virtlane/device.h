@@ -133,6 +133,13 @@ void vl_device_state_free(struct vl_device_state *state);
 /* The session's socket, to be polled; -1: none. */
 int vl_device_socket(const struct vl_device *device);
 
+/*
+ * Whether the link is up, as the configuration space says (VIRTIO 1.3, 5.1.4); it is at first. A
+ * front end that reads that from us, and has a channel for it, is told by
+ * VHOST_USER_BACKEND_CONFIG_CHANGE_MSG. Queues run on: it is for the caller to leave them alone.
+ */
+void vl_device_set_link(struct vl_device *device, bool up);
+
 /* Serve the control virtqueue, if the front end hands it to us (see docs/architecture.md), after
  * it was kicked; at most 64 commands. Returns true if it is to be called again soon. */
 bool vl_device_control_process(struct vl_device *device);

@@ -17,6 +17,7 @@ static const char *const kind_names[] = {
 	[PORT_ETHDEV] = "ethdev",
 	[PORT_VIRTIO] = "virtio",
 	NULL};
+static const char *const link_names[] = {"up", "down", NULL};
 static const char *const poll_names[] = {"adaptive", "always", NULL};
 
 #define PORT_FIELD(field)                                \
@@ -139,6 +140,19 @@ const struct setting port_setting_table[] = {
 			"tso6, ecn, ufo and uso (segmentation): offered to the driver or the "
 			"kernel, and used towards it. What a receiver does not take the switch "
 			"does.",
+	},
+	{
+		.name = "link",
+		.codec = &codec_bool_choice,
+		.argument = "up|down",
+		.preset = "up",
+		.live = true,
+		.kinds = KIND(VHOST),
+		.choices = link_names,
+		PORT_FIELD(policy.link_down),
+		.help = "Whether the driver's link is up. While it is down no frame enters or "
+			"leaves; a driver that can be told of it (vhost-user's CONFIG_CHANGE_MSG: "
+			"User Mode Linux, ours; not QEMU) is.",
 	},
 	{
 		.name = "mac",

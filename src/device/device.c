@@ -555,6 +555,17 @@ void vl_device_set_offloads(struct vl_device *device, uint32_t offloads)
 	device_update_offloads(device, device->guest_offloads);
 }
 
+void vl_device_set_link(struct vl_device *device, bool up)
+{
+	uint16_t status = up ? 1 /* VIRTIO_NET_S_LINK_UP */ : 0;
+
+	if (device->link_status == status)
+		return;
+	device->link_status = status;
+	if (device->backend != NULL)
+		backend_tell_config(device->backend);
+}
+
 int vl_device_process(struct vl_device *device)
 {
 	if (device->backend == NULL)

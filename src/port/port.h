@@ -84,6 +84,8 @@ struct port_ops {
 	/* The offloads of settings.policy have changed. 0, or -errno and an explanation: all is as
 	 * it was. */
 	int (*set_offloads)(struct port *port, uint32_t offloads, struct error *error);
+	/* settings.policy.link_down has changed; NULL: nobody could be told. */
+	void (*set_link)(struct port *port, bool up);
 	/* Once a second. */
 	void (*tick)(struct port *port);
 	/* What the port is made of, for the process that comes after this one: fill `state`, an

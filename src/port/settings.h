@@ -44,6 +44,7 @@ struct port_mac {
 struct port_policy {
 	uint32_t offloads;  /* VL_OFFLOAD_* that may be used; what else is needed we do ourselves */
 	uint32_t max_frame; /* bytes, without FCS; for a segmentation frame: of each segment */
+	bool link_down;	    /* no frame enters or leaves, and the driver is told so */
 	bool mac_lock;	    /* only `macs` may be source addresses */
 	uint8_t mac_count;
 	struct port_mac macs[PORT_MACS_MAX]; /* the first is the one offered to the driver */

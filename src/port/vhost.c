@@ -109,7 +109,10 @@ static bool vhost_accepts(const struct port *port, const struct vl_net_header *h
 
 static unsigned vhost_tx_queues(const struct port *port)
 {
-	return vl_device_active_pairs(vhost_of_const(port)->device);
+	const struct port_policy *policy =
+		atomic_load_explicit(&((struct port *)port)->policy, memory_order_acquire);
+
+	return policy->link_down ? 0 : vl_device_active_pairs(vhost_of_const(port)->device);
 }
 
 static enum port_sleep vhost_sleep(struct port *port, unsigned queue)
@@ -406,6 +409,11 @@ static int vhost_set_offloads(struct port *port, uint32_t offloads, struct error
 	return 0;
 }
 
+static void vhost_set_link(struct port *port, bool up)
+{
+	vl_device_set_link(vhost_of(port)->device, up);
+}
+
 static void vhost_memory_lost(struct port *port)
 {
 	struct port_vhost *vhost = vhost_of(port);
@@ -653,6 +661,7 @@ static const struct port_ops vhost_ops = {
 	.sleep = vhost_sleep,
 	.woken = vhost_woken,
 	.set_offloads = vhost_set_offloads,
+	.set_link = vhost_set_link,
 	.tick = vhost_tick,
 	.memory_lost = vhost_memory_lost,
 	.save = vhost_save,
@@ -727,7 +736,10 @@ static int open_device(struct port_vhost *vhost)
 		memcpy(config.mac, settings->policy.macs[0].bytes, sizeof(config.mac));
 	else
 		default_mac(settings->name, config.mac);
-	return vl_device_create(&config, &vhost->device);
+	int error = vl_device_create(&config, &vhost->device);
+	if (error == 0)
+		vl_device_set_link(vhost->device, !settings->policy.link_down);
+	return error;
 }
 
 static int

@@ -269,6 +269,18 @@ static unsigned forward_bridged(
 	return n;
 }
 
+/* From a driver that sends though its link is down. */
+static unsigned forward_nowhere(struct worker *worker, struct port *source, unsigned n)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += worker->frames[i].size;
+	count_received(worker, source, n, bytes);
+	drop(worker, source->id, DROP_PORT_DOWN, n);
+	return n;
+}
+
 unsigned forward_burst(
 	struct worker *worker,
 	struct port *source,
@@ -281,6 +293,8 @@ unsigned forward_burst(
 
 	worker->source = source->id;
 	worker->source_knows_sums = source->knows_sums;
+	if (policy->link_down)
+		return forward_nowhere(worker, source, n);
 	return is_wired(policy) ? forward_wired(worker, source, policy, queue, n, wire)
 				: forward_bridged(worker, source, policy, n);
 }

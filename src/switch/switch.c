@@ -576,7 +576,10 @@ int switch_port_set_policy(
 	}
 	struct port_policy *old =
 		atomic_exchange_explicit(&port->policy, copy, memory_order_acq_rel);
+	bool turned = port->settings.policy.link_down != policy->link_down;
 	port->settings.policy = *policy;
+	if (turned && port->ops->set_link != NULL)
+		port->ops->set_link(port, !policy->link_down);
 	pair_ports(sw, NULL);
 	switch_synchronize(sw);
 	free(old);

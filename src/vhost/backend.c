@@ -574,6 +574,17 @@ static int handle(struct backend *backend)
 	return send_reply(backend, message);
 }
 
+void backend_tell_config(struct backend *backend)
+{
+	const struct vhost_message message = {
+		.header = {VHOST_BACKEND_CONFIG_CHANGE_MSG, VHOST_VERSION},
+	};
+
+	if (backend->request_fd >= 0 && backend_has(backend, VL_PROTOCOL_F_CONFIG)
+	    && backend_has(backend, VL_PROTOCOL_F_BACKEND_REQ))
+		(void)vhost_write(backend->request_fd, &message);
+}
+
 int backend_process(struct backend *backend)
 {
 	for (unsigned i = 0; i < MESSAGES_A_CALL; i++) {

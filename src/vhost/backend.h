@@ -90,6 +90,10 @@ void backend_destroy(struct backend *backend);
  */
 int backend_process(struct backend *backend);
 
+/* Tell the front end that the configuration space has changed, if it can be told. One that does
+ * not read what it is told has that before it still. */
+void backend_tell_config(struct backend *backend);
+
 /* For ops: say why a request is refused, before returning an error. */
 void backend_explain(struct backend *backend, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

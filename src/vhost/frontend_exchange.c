@@ -19,9 +19,6 @@
 
 enum {
 	REQUESTS_A_CALL = 64, /* of the back end, so that it cannot keep us busy for ever */
-
-	/* What the back end may ask for; of that we have only this. */
-	BACKEND_CONFIG_CHANGE_MSG = 2,
 };
 
 static const struct frontend_answer answer_u64 = {sizeof(uint64_t), sizeof(uint64_t), 0};
@@ -162,7 +159,7 @@ static int serve_request(struct frontend *frontend)
 	vhost_reader_reset(&frontend->requests);
 	if (header.flags & VHOST_FLAG_REPLY)
 		return fail_channel(frontend, "an answer to a question never asked");
-	bool done = header.request == BACKEND_CONFIG_CHANGE_MSG;
+	bool done = header.request == VHOST_BACKEND_CONFIG_CHANGE_MSG;
 	frontend->config_changed |= done;
 	if (!(header.flags & VHOST_FLAG_NEED_REPLY))
 		return 0;

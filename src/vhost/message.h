@@ -60,6 +60,12 @@ enum vhost_request {
 	VHOST_REQUEST_COUNT,
 };
 
+/* What a back end asks of its front end, on a channel of their own. */
+enum vhost_backend_request {
+	VHOST_BACKEND_IOTLB_MSG = 1,
+	VHOST_BACKEND_CONFIG_CHANGE_MSG = 2,
+};
+
 enum {
 	VHOST_VERSION_MASK = 0x3,
 	VHOST_VERSION = 0x1,

@@ -156,3 +156,15 @@ def test_a_back_end_that_does_not_answer_holds_nobody_up(switch, stack):
         assert time.monotonic() - began < 0.5
         time.sleep(0.05)
     switch.delete("up")
+
+
+def test_a_link_that_is_taken_down_is_down_at_the_other_end(switch, upper, hosts):
+    """The device tells the driver by CONFIG_CHANGE_MSG."""
+    plug(switch, upper)
+    traffic.answers(hosts[0], "10.9.0.2")
+    upper.set("down", link="down")
+    until(lambda: "link is down" in switch.show("up")["reason"], "the driver to be told")
+    traffic.no_answer(hosts[0], "10.9.0.2")
+    upper.set("down", link="up")
+    until(lambda: "link is down" not in switch.show("up")["reason"], "the driver to be told")
+    traffic.answers(hosts[0], "10.9.0.2")

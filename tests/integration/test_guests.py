@@ -343,3 +343,21 @@ def test_guest_leaves_its_offloads_on_between_virtqueues(rig):
     total = rig.switch.at_rest()["total"]
     octets, count = total["rx_bytes"] - before[0], total["rx_frames"] - before[1]
     assert octets / count > 1514, f"{octets} bytes in {count} frames"
+
+
+def test_a_guest_sees_that_its_link_is_down(stack, switch, make_namespace):
+    """User Mode Linux reads its configuration space from us, and is told when that changes."""
+    host = make_namespace("host")
+    switch.add_tap("host", host)
+    host.address("eth0", "10.0.0.1/24")
+    guest = stack.enter_context(Uml(switch.add_vhost("vm"), name="vm"))
+    guest.address("eth0", "10.0.0.10/24")
+    switch.wait_state("vm", "up")
+    traffic.answers(guest, "10.0.0.1")
+    carrier = "cat /sys/class/net/eth0/carrier"
+    switch.set("vm", link="down")
+    until(lambda: guest.run(carrier).strip() == "0", "no carrier in the guest")
+    traffic.no_answer(host, "10.0.0.10")
+    switch.set("vm", link="up")
+    until(lambda: guest.run(carrier).strip() == "1", "a carrier in the guest")
+    traffic.answers(guest, "10.0.0.1")

@@ -57,6 +57,18 @@ def test_disabled_ring_takes_frames_and_discards_them(switch, witness, driver, s
     witness.expect(frame)
 
 
+def test_frames_of_a_port_whose_link_is_down_go_nowhere(switch, witness, driver, seeded):
+    """A driver need not know, or care."""
+    switch.set("vm", link="down")
+    driver.send_frame(frames.plain(seeded, 100, BROADCAST, OWN))
+    until(lambda: switch.drops("vm", "port_down") == 1, "a counted drop")
+    assert driver.tx.used_index() == 1
+    switch.set("vm", link="up")
+    frame = frames.plain(seeded, 100, BROADCAST, OWN)
+    driver.send_frame(frame, slot=2)
+    witness.expect(frame)
+
+
 def test_ring_starts_with_its_message_not_with_a_kick(switch, witness, driver, seeded):
     base = stop(driver, driver.tx)
     frame = frames.plain(seeded, 100, BROADCAST, OWN)
