@@ -161,6 +161,7 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 		.position = ring_position_decode(vq->base, packed),
 		.guess_fresh = vq->base_guess,
 		.read_only = index % 2 == 1, /* a transmit queue */
+		.mergeable = index % 2 == 0 && vl_features_have(features, VL_F_MRG_RXBUF),
 		.batches = index % 2 == 1 && vl_features_have(&device->features, VL_F_IN_ORDER),
 	};
 	if (config->desc == NULL || config->driver == NULL || config->device == NULL) {

@@ -21,8 +21,8 @@ struct record {
 	uint64_t address; /* user address of the descriptors */
 	uint32_t size;	  /* descriptors; 0: the rest says nothing */
 	uint32_t base;	  /* that the front end said when the ring was started */
-	ring_word place;  /* see inflight_place() */
-	uint64_t unused[5];
+	struct ring_place place;
+	uint64_t unused[4];
 };
 static_assert(sizeof(struct record) == 64, "a line each");
 
@@ -66,13 +66,16 @@ static void place_packed(struct vl_device *device, unsigned index, struct ring_c
 		return;
 	bool same = record->size == config->size && record->base == vq->base
 		    && record->address == vq->address.desc_user_addr;
-	if (vq->resume && same && inflight_resume_place(&record->place, config))
+	bool resumed = vq->resume && same && inflight_resume_place(&record->place, config);
+	if (resumed)
 		config->guess_fresh = false;
 	if (vq->resume || record->size == 0)
 		record->base = vq->base;
+	/* While it changes it is none. */
+	record->size = 0;
+	inflight_begin_place(&record->place, config);
 	record->address = vq->address.desc_user_addr;
 	config->place = &record->place;
-	/* Last, and only now is it one. */
 	record->size = config->size;
 }
 

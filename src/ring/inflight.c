@@ -11,6 +11,11 @@ static_assert(offsetof(struct inflight_split, desc) == 16, "QueueRegionSplit");
 static_assert(sizeof(struct inflight_packed_chain) == 32, "DescStatePacked");
 static_assert(offsetof(struct inflight_packed, desc) == 32, "QueueRegionPacked");
 static_assert(offsetof(struct inflight_packed, used_idx) % sizeof(ring_word) == 0, "one word");
+static_assert(
+	offsetof(struct inflight_packed, used_idx) + offsetof(struct ring_place, written) + 4
+		<= offsetof(struct inflight_packed, padding) + 7,
+	"in the padding"
+);
 
 uint64_t inflight_queue_bytes(bool packed, uint32_t size)
 {
@@ -42,6 +47,14 @@ static bool is_used(uint16_t flags, bool wrap)
 	return !!(flags & PACKED_AVAIL) == wrap && !!(flags & PACKED_USED) == wrap;
 }
 
+/* The driver may have made it available again since. */
+static bool was_used(const struct ring_config *config, struct place place)
+{
+	uint16_t flags = flags_at(config, place.slot);
+
+	return is_used(flags, place.wrap) || packed_is_available(flags, !place.wrap);
+}
+
 static bool is_start(struct place place)
 {
 	return place.slot == 0 && place.wrap;
@@ -57,9 +70,93 @@ static bool is_new(const struct ring_config *config)
 	return true;
 }
 
-bool inflight_resume_place(const ring_word *from, struct ring_config *config)
+static struct place place_after(struct place place, uint32_t size, uint32_t count)
 {
-	ring_word word = __atomic_load_n(from, __ATOMIC_RELAXED);
+	packed_advance(&place.slot, &place.wrap, size, count);
+	return place;
+}
+
+static bool same_place(struct place a, struct place b)
+{
+	return a.slot == b.slot && a.wrap == b.wrap;
+}
+
+/* The chain at a place: how many descriptors it has, and its id; 0: it never ends. */
+static uint32_t chain_at(const struct ring_config *config, struct place place, uint16_t *id)
+{
+	const struct vring_packed_desc *desc = config->desc;
+
+	for (uint32_t count = 1; count <= config->size; count++) {
+		*id = __atomic_load_n(&desc[place.slot].id, __ATOMIC_RELAXED);
+		if (!(flags_at(config, place.slot) & VRING_DESC_F_NEXT))
+			return count;
+		place = place_after(place, config->size, 1);
+	}
+	return 0;
+}
+
+/* Make what was used from `from` on available again. What was written to such a buffer is as much
+ * as we know that it has room for. */
+static void undo_used(const struct ring_config *config, struct place from, struct place end)
+{
+	struct vring_packed_desc *desc = config->desc;
+
+	for (; !same_place(from, end); from = place_after(from, config->size, 1)) {
+		if (!is_used(flags_at(config, from.slot), from.wrap))
+			return;
+		__atomic_store_n(
+			&desc[from.slot].flags,
+			(from.wrap ? PACKED_AVAIL : PACKED_USED) | VRING_DESC_F_WRITE,
+			__ATOMIC_RELEASE
+		);
+	}
+}
+
+/*
+ * A burst from `from` to `end` whose first descriptor was not written: the driver has seen nothing
+ * of it. *end becomes where the ring goes on. Of used descriptors behind the first, what the driver
+ * said there is gone.
+ */
+static bool
+mend_burst(const struct ring_config *config, struct place from, uint32_t written, struct place *end)
+{
+	struct vring_packed_desc *desc = config->desc;
+	uint16_t id;
+	uint32_t count = chain_at(config, from, &id);
+	struct place next = place_after(from, config->size, count);
+
+	if (count == 0)
+		return false;
+	if (count == config->size || same_place(next, *end)
+	    || !is_used(flags_at(config, next.slot), next.wrap)) {
+		*end = from; /* as if it had not been taken */
+		return true;
+	}
+	/* Then nobody knows how many descriptors those chains have. */
+	if (count > 1 && !config->indirect)
+		return false;
+	/* Of a frame in several buffers all are to be seen together. Such buffers are one
+	 * descriptor each. */
+	if (config->mergeable) {
+		undo_used(config, next, *end);
+		*end = from;
+		return true;
+	}
+	/* What was written counts: what is not there yet is done again. */
+	while (!same_place(next, *end) && is_used(flags_at(config, next.slot), next.wrap))
+		next = place_after(next, config->size, 1);
+	*end = next;
+	packed_store_used(
+		&desc[from.slot],
+		(struct ring_held){.id = id, .written = config->read_only ? 0 : written},
+		from.wrap
+	);
+	return true;
+}
+
+bool inflight_resume_place(const struct ring_place *place, struct ring_config *config)
+{
+	ring_word word = __atomic_load_n(&place->word, __ATOMIC_RELAXED);
 	struct place used = {(uint16_t)word, (word >> 32) & 1};
 	struct place old = {(uint16_t)(word >> 16), (word >> 40) & 1};
 
@@ -71,18 +168,24 @@ bool inflight_resume_place(const ring_word *from, struct ring_config *config)
 			return false;
 		used = old = (struct place){0, true};
 	}
-	/* The first descriptor of the last burst is what shows it to the driver, who may have made
-	 * it available again since. If it was not written, it is as if nothing had been taken. */
-	uint16_t flags = flags_at(config, old.slot);
-	bool same = used.slot == old.slot && used.wrap == old.wrap;
-	bool written = is_used(flags, old.wrap) || packed_is_available(flags, !old.wrap);
-	if (!same && !written) {
-		if (!packed_is_available(flags, old.wrap))
-			return false;
-		used = old;
-	}
+	if (!same_place(used, old) && !was_used(config, old)
+	    && (!packed_is_available(flags_at(config, old.slot), old.wrap)
+		|| !mend_burst(config, old, place->written, &used)))
+		return false;
 	config->position = (struct ring_position){used.slot, used.slot, used.wrap, used.wrap};
 	return true;
+}
+
+void inflight_begin_place(struct ring_place *place, const struct ring_config *config)
+{
+	const struct ring_position *at = &config->position;
+
+	__atomic_store_n(
+		&place->word,
+		at->used_next | (ring_word)at->used_next << 16 | (ring_word)at->used_wrap << 32
+			| (ring_word)at->used_wrap << 40,
+		__ATOMIC_RELEASE
+	);
 }
 
 /* What one before us has marked: as many chains as come next in the ring, or it completed out of
@@ -109,8 +212,6 @@ static bool packed_takes_over(
 
 static void packed_set_up(struct inflight_packed *part, const struct ring_config *config)
 {
-	const struct ring_position *at = &config->position;
-
 	for (uint32_t i = 0; i < config->size; i++) {
 		part->desc[i].inflight = 0;
 		part->desc[i].next = (uint16_t)(i + 1);
@@ -118,32 +219,52 @@ static void packed_set_up(struct inflight_packed *part, const struct ring_config
 	part->features = 0;
 	part->desc_num = (uint16_t)config->size;
 	part->free_head = part->old_free_head = 0;
-	part->used_idx = part->old_used_idx = at->used_next;
-	part->used_wrap_counter = part->old_used_wrap_counter = at->used_wrap;
+	inflight_begin_place(inflight_place(part), config);
 	/* release: the rest before what says that it is valid */
 	__atomic_store_n(&part->version, INFLIGHT_VERSION, __ATOMIC_RELEASE);
 }
 
+/*
+ * Whether the front end's own place is better than what the region says: a driver that has read its
+ * rings, and finished a burst of which only a part had been written, stands in the middle of it.
+ */
+static bool knows_better(const struct ring_config *config, const struct inflight_packed *part)
+{
+	struct place said = {config->position.used_next, config->position.used_wrap};
+	struct place at = {part->old_used_idx, part->old_used_wrap_counter};
+	const struct place end = {part->used_idx, part->used_wrap_counter};
+
+	if (!was_used(config, at))
+		return false;
+	/* Strictly inside; at its ends the descriptor at the beginning tells. */
+	for (uint32_t n = 0; n < config->size; n++) {
+		at = place_after(at, config->size, 1);
+		if (same_place(at, end))
+			return false;
+		if (same_place(at, said))
+			return packed_is_available(flags_at(config, said.slot), said.wrap);
+	}
+	return false;
+}
+
 static int packed_resume(struct inflight_packed *part, struct ring_config *config, const char **why)
 {
-	const ring_word *place = inflight_place(part);
-
 	if (part->used_idx >= config->size || part->old_used_idx >= config->size
 	    || part->used_wrap_counter > 1 || part->old_used_wrap_counter > 1) {
 		*why = "a position in the in-flight region is outside the ring";
 		return -EINVAL;
 	}
-	if (!inflight_resume_place(place, config)) {
-		*why = "the in-flight region is not of this ring";
-		return -EINVAL;
-	}
+	/* If it is not of this ring, as a driver may make one anew in the same place, it says
+	 * nothing; the front end does. */
+	bool resumed =
+		knows_better(config, part) || inflight_resume_place(inflight_place(part), config);
 	struct place at = {config->position.used_next, config->position.used_wrap};
-	if (!packed_takes_over(part, config, at)) {
+	if (resumed && !packed_takes_over(part, config, at)) {
 		*why = "the in-flight region has chains that are not the next ones of the ring";
 		return -EINVAL;
 	}
 	packed_set_up(part, config);
-	return 1;
+	return resumed;
 }
 
 /* ---- split ---- */

@@ -7,9 +7,10 @@
  * so for it a chain is in flight never or for a moment: what was taken and not published is taken
  * again, and that is everything from the used position on. Therefore no chain is ever marked here,
  * and taking costs nothing. A split ring's used position is in the ring itself. A packed ring's
- * is not; publishing stores it here, as one word with the position before it, ahead of the
- * descriptor that shows the burst to the driver. Which of the two holds is told by the descriptor
- * at the earlier one.
+ * is not; publishing stores it here, as one word with the position before it, ahead of the burst's
+ * descriptors. Which of the two holds is told by the descriptor at the earlier one, which is what
+ * shows the burst to the driver, and is written last. If it was not, but others of the burst were,
+ * those are finished or undone.
  *
  * A device that comes after us (DPDK's, QEMU's) reads the same from it. What one before us has
  * marked is taken over if it is what comes next in the ring.
@@ -55,7 +56,7 @@ struct inflight_packed {
 	uint16_t version;
 	uint16_t desc_num;
 	uint16_t free_head, old_free_head;
-	/* From here on one word, see inflight_place(). */
+	/* From here on one word, and one of four bytes behind it: see inflight_place(). */
 	uint16_t used_idx, old_used_idx;
 	uint8_t used_wrap_counter, old_used_wrap_counter;
 	uint8_t padding[7];
@@ -65,10 +66,10 @@ struct inflight_packed {
 /* Bytes of a queue's part of the region. */
 uint64_t inflight_queue_bytes(bool packed, uint32_t size);
 
-/* The word of a packed ring's part that ring_config.place points at. */
-static inline ring_word *inflight_place(struct inflight_packed *part)
+/* What of a packed ring's part ring_config.place points at: positions, and bytes of the padding. */
+static inline struct ring_place *inflight_place(struct inflight_packed *part)
 {
-	return (ring_word *)(void *)&part->used_idx;
+	return (struct ring_place *)(void *)&part->used_idx;
 }
 
 /*
@@ -81,7 +82,9 @@ int inflight_resume(void *part, struct ring_config *config, const char **why);
 int inflight_begin(void *part, const struct ring_config *config);
 
 /*
- * The same for a word of inflight_place() alone, of a packed ring. False: the word is not of this
- * ring as it is now, the position was left alone.
+ * The same for what inflight_place() points at alone, of a packed ring. False: it is not of this
+ * ring as it is now; the position was left alone.
  */
-bool inflight_resume_place(const ring_word *place, struct ring_config *config);
+bool inflight_resume_place(const struct ring_place *place, struct ring_config *config);
+/* Begin it afresh, at config->position. */
+void inflight_begin_place(struct ring_place *place, const struct ring_config *config);

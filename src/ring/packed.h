@@ -239,23 +239,41 @@ packed_publish_run(struct ring *ring, const struct ring_held *held, uint32_t cou
 	return n;
 }
 
-/* Say how far the ring is, before the driver sees it: see inflight.h. */
-ALWAYS_INLINE void packed_note_place(struct ring *ring, uint16_t from, bool from_wrap)
-{
-	if (ring->place == NULL)
-		return;
-	__atomic_store_n(
-		ring->place,
-		ring->used_next | (ring_word)from << 16 | (ring_word)ring->used_wrap << 32
-			| (ring_word)from_wrap << 40,
-		__ATOMIC_RELAXED
-	);
-}
-
 /* Descriptors between two positions of used elements, the first of which was `from`. */
 static inline uint32_t packed_passed(const struct ring *ring, uint16_t from, bool from_wrap)
 {
 	return ring->used_next + (ring->used_wrap != from_wrap ? ring->size : 0) - from;
+}
+
+/* Say what is about to be published, before the first of it is written: see inflight.h. Stores of
+ * used descriptors are releases, so it stands before them. */
+ALWAYS_INLINE void packed_note_place(struct ring *ring, uint32_t written, uint32_t descriptors)
+{
+	uint16_t to = ring->used_next;
+	bool to_wrap = ring->used_wrap;
+
+	if (ring->place == NULL)
+		return;
+	packed_advance(&to, &to_wrap, ring->size, descriptors);
+	ring->place->written = written;
+	__atomic_store_n(
+		&ring->place->word,
+		to | (ring_word)ring->used_next << 16 | (ring_word)to_wrap << 32
+			| (ring_word)ring->used_wrap << 40,
+		__ATOMIC_RELEASE
+	);
+}
+
+static inline uint32_t packed_held_descriptors(struct ring *ring, uint32_t count)
+{
+	uint32_t descriptors = 0;
+
+	/* Nearly always all that is held is published. */
+	if (count == ring->held_count)
+		return ring->held_descriptors;
+	for (uint32_t i = 0; i < count; i++)
+		descriptors += ring_held_at(ring, i)->count;
+	return descriptors;
 }
 
 /* Returns how many descriptors the chains take up; likewise the next. */
@@ -267,6 +285,8 @@ static inline uint32_t packed_publish(struct ring *ring, uint32_t count)
 	bool first_wrap = ring->used_wrap;
 	uint32_t done = 1;
 
+	if (ring->place != NULL)
+		packed_note_place(ring, first_held.written, packed_held_descriptors(ring, count));
 	packed_advance(&ring->used_next, &ring->used_wrap, ring->size, first_held.count);
 	while (done < count) {
 		const struct ring_held *held = ring_held_at(ring, done);
@@ -278,7 +298,6 @@ static inline uint32_t packed_publish(struct ring *ring, uint32_t count)
 		else
 			done += packed_publish_run(ring, held, run, false);
 	}
-	packed_note_place(ring, from, first_wrap);
 	/* Last: the driver looks at the first before any of the others. */
 	packed_store_used(first, first_held, first_wrap);
 	return packed_passed(ring, from, first_wrap);
@@ -288,14 +307,11 @@ static inline uint32_t packed_publish(struct ring *ring, uint32_t count)
 static inline uint32_t packed_publish_batch(struct ring *ring, uint32_t count)
 {
 	struct vring_packed_desc *first = &ring->packed_desc[ring->used_next];
-	uint16_t from = ring->used_next;
 	bool wrap = ring->used_wrap;
-	uint32_t descriptors = 0;
+	uint32_t descriptors = packed_held_descriptors(ring, count);
 
-	for (uint32_t i = 0; i < count; i++)
-		descriptors += ring_held_at(ring, i)->count;
+	packed_note_place(ring, 0, descriptors);
 	packed_advance(&ring->used_next, &ring->used_wrap, ring->size, descriptors);
-	packed_note_place(ring, from, wrap);
 	packed_store_used(first, *ring_held_at(ring, count - 1), wrap);
 	return descriptors;
 }

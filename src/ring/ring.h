@@ -45,6 +45,12 @@ struct ring_held {
 /* For fields that are loaded together: the struct's memory, seen as one word. */
 typedef uint64_t __attribute__((may_alias)) ring_word;
 
+/* What a packed ring leaves to who comes after it. Of the burst that is published: */
+struct ring_place {
+	ring_word word;	  /* the positions behind and before it: see packed_note_place() */
+	uint32_t written; /* bytes in its first chain */
+};
+
 struct ring {
 	/* control's: constant while published */
 	union {
@@ -59,7 +65,7 @@ struct ring {
 		struct vring_used *used;
 		struct vring_packed_desc_event *device_event;
 	};
-	ring_word *place;		       /* see ring_config */
+	struct ring_place *place;	       /* see ring_config */
 	_Atomic(const struct memory *) memory; /* replaced while running, freed after quiescence */
 	uint32_t size;			       /* descriptors */
 	bool packed, event_idx, indirect;
@@ -102,6 +108,7 @@ struct ring_config {
 	const struct memory *memory;
 	uint32_t size;
 	bool packed, event_idx, indirect;
+	bool mergeable; /* a receive queue whose frames may take several chains */
 	/* The device only reads from this queue, so what the driver flags as writable is read all
 	 * the same: DPDK's leaves the flag on headers in indirect tables of packed rings. */
 	bool read_only;
@@ -111,7 +118,7 @@ struct ring_config {
 	bool batches;
 	/* Packed: where the used position is kept for who comes after us (inflight.h); NULL:
 	 * nowhere. */
-	ring_word *place;
+	struct ring_place *place;
 	struct ring_position position;
 	bool guess_fresh; /* a packed ring at {0, 0} with counters of 0 may be a new one */
 };
