@@ -18,8 +18,8 @@ static int fit(int fd, size_t size)
 		return -errno;
 	if (!S_ISREG(status.st_mode))
 		return -EINVAL;
-	if ((size_t)status.st_size != size && ftruncate(fd, 0) < 0)
-		return -errno;
+	if (status.st_size != 0 && (size_t)status.st_size != size)
+		return -ESTALE;
 	return -posix_fallocate(fd, 0, (off_t)size);
 }
 
@@ -35,13 +35,24 @@ static int open_in(int directory, const char *name, size_t size)
 	return result < 0 ? result : fd;
 }
 
+/* Another process may have a file of another size mapped: it keeps that, without a name. */
+static int open_fresh(int directory, const char *name, size_t size)
+{
+	int fd = open_in(directory, name, size);
+
+	if (fd != -ESTALE)
+		return fd;
+	(void)unlinkat(directory, name, 0);
+	return open_in(directory, name, size);
+}
+
 void *kept_memory_open(const char *directory, const char *name, size_t size, struct error *error)
 {
 	void *memory = MAP_FAILED;
 
 	(void)mkdir(directory, 0700);
 	int parent = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int fd = parent < 0 ? -errno : open_in(parent, name, size);
+	int fd = parent < 0 ? -errno : open_fresh(parent, name, size);
 	if (parent >= 0)
 		close(parent);
 	if (fd >= 0) {

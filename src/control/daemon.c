@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -207,6 +208,17 @@ static void stop(struct daemon *daemon)
 	free(daemon);
 }
 
+/* A port has some for each queue and each piece of memory. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Everything but the control socket and the switch. */
 static struct daemon *daemon_new(const struct daemon_options *options)
 {
@@ -215,6 +227,7 @@ static struct daemon *daemon_new(const struct daemon_options *options)
 	if (daemon == NULL)
 		abort();
 	daemon->options = options;
+	allow_descriptors();
 	daemon->base = event_base_new();
 	if (daemon->base == NULL)
 		abort();

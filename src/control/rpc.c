@@ -31,6 +31,7 @@ struct rpc_client {
 	TAILQ_ENTRY(rpc_client) link;
 	struct rpc_server *server;
 	struct bufferevent *stream;
+	bool owner; /* root, or our own user */
 };
 
 struct rpc_server {
@@ -95,6 +96,7 @@ static bool client_handle(struct rpc_client *client, const char *line, size_t si
 	fits = rpc_handle_line(
 		client->server->methods,
 		client->server->context,
+		client->owner,
 		line,
 		size,
 		bufferevent_get_output(client->stream),
@@ -199,7 +201,8 @@ static bool is_group_member(int fd, const struct ucred *peer, gid_t group)
 	return false;
 }
 
-static bool check_peer(const struct rpc_server *server, int fd, struct rpc_failure *failure)
+static bool
+check_peer(const struct rpc_server *server, int fd, bool *owner, struct rpc_failure *failure)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
@@ -208,8 +211,8 @@ static bool check_peer(const struct rpc_server *server, int fd, struct rpc_failu
 		rpc_fail_with(failure, RPC_NOT_PERMITTED, -errno, "cannot tell who calls: %m");
 		return false;
 	}
-	if (peer.uid == 0 || peer.uid == geteuid()
-	    || is_group_member(fd, &peer, server->file.st_gid))
+	*owner = peer.uid == 0 || peer.uid == geteuid();
+	if (*owner || is_group_member(fd, &peer, server->file.st_gid))
 		return true;
 	rpc_fail_with(
 		failure,
@@ -248,7 +251,7 @@ server_on_accept(struct evconnlistener *, evutil_socket_t fd, struct sockaddr *,
 			CLIENTS_MAX
 		);
 		client_refuse(client, &failure);
-	} else if (!check_peer(server, fd, &failure)) {
+	} else if (!check_peer(server, fd, &client->owner, &failure)) {
 		client_refuse(client, &failure);
 	} else {
 		bufferevent_enable(client->stream, EV_READ | EV_WRITE);

@@ -104,6 +104,7 @@ static bool is_request(json_t *request)
 static json_t *call_method(
 	const struct rpc_method *methods,
 	void *context,
+	bool owner,
 	json_t *request,
 	struct rpc_failure *failure
 )
@@ -122,6 +123,14 @@ static json_t *call_method(
 			"there is no method '%.40s'; see docs/rpc.md",
 			name
 		);
+	if (method->owner_only && !owner)
+		return rpc_fail_with(
+			failure,
+			RPC_NOT_PERMITTED,
+			-EPERM,
+			"only root and the user that virtlaned runs as may %.40s",
+			name
+		);
 	if (params == NULL)
 		params = none = json_object();
 	if (!json_is_object(params))
@@ -135,7 +144,8 @@ static json_t *call_method(
 }
 
 /* The reply to one request, a new reference; NULL for a notification. */
-static json_t *handle_request(const struct rpc_method *methods, void *context, json_t *request)
+static json_t *
+handle_request(const struct rpc_method *methods, void *context, bool owner, json_t *request)
 {
 	struct rpc_failure failure = {.code = RPC_INTERNAL_ERROR};
 	json_t *id = json_object_get(request, "id");
@@ -152,7 +162,7 @@ static json_t *handle_request(const struct rpc_method *methods, void *context, j
 			"not a JSON-RPC 2.0 request; give jsonrpc, method and id"
 		);
 	} else {
-		result = call_method(methods, context, request, &failure);
+		result = call_method(methods, context, owner, request, &failure);
 	}
 	if (id == NULL) {
 		json_decref(result);
@@ -168,6 +178,7 @@ static json_t *handle_request(const struct rpc_method *methods, void *context, j
 static bool handle_batch(
 	const struct rpc_method *methods,
 	void *context,
+	bool owner,
 	json_t *batch,
 	struct evbuffer *out,
 	size_t out_size_max
@@ -179,7 +190,7 @@ static bool handle_batch(
 
 	json_array_foreach(batch, i, request)
 	{
-		json_t *reply = handle_request(methods, context, request);
+		json_t *reply = handle_request(methods, context, owner, request);
 
 		if (reply == NULL)
 			continue;
@@ -214,6 +225,7 @@ void rpc_write_failure(struct evbuffer *out, struct rpc_failure *failure)
 bool rpc_handle_line(
 	const struct rpc_method *methods,
 	void *context,
+	bool owner,
 	const char *line,
 	size_t size,
 	struct evbuffer *out,
@@ -236,9 +248,9 @@ bool rpc_handle_line(
 		);
 		rpc_write_failure(out, &failure);
 	} else if (json_array_size(request) > 0) {
-		fits = handle_batch(methods, context, request, out, out_size_max);
+		fits = handle_batch(methods, context, owner, request, out, out_size_max);
 	} else {
-		write_reply(out, handle_request(methods, context, request));
+		write_reply(out, handle_request(methods, context, owner, request));
 	}
 	json_decref(request);
 	return fits && evbuffer_get_length(out) <= out_size_max;

@@ -42,16 +42,19 @@ typedef json_t *(*rpc_handler)(void *context, json_t *params, struct rpc_failure
 struct rpc_method {
 	const char *name;
 	rpc_handler handle;
+	bool owner_only; /* not for others who may use the socket */
 };
 
 /*
  * Handle one line: a request or a batch. Replies are added to `out`, a line each; a notification
- * has none. `methods` ends with one without a name. Returns false when more than `out_size_max`
- * bytes wait in `out`: the rest of the batch is not looked at.
+ * has none. `methods` ends with one without a name. `owner`: the caller is root or our own user.
+ * Returns false when more than `out_size_max` bytes wait in `out`: the rest of the batch is not
+ * looked at.
  */
 bool rpc_handle_line(
 	const struct rpc_method *methods,
 	void *context,
+	bool owner,
 	const char *line,
 	size_t size,
 	struct evbuffer *out,

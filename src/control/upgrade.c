@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -214,6 +215,8 @@ static int answer(int socket, const char *complaint)
 	struct error ignored;
 
 	begin_document(&document);
+	json_object_set_new(document.root, "ok", json_boolean(complaint == NULL));
+	/* Not if it is cut in the middle of a character. */
 	if (complaint != NULL)
 		json_object_set_new(document.root, "error", json_string(complaint));
 	int result = handover_send(socket, &document, &ignored);
@@ -230,8 +233,10 @@ static int wait_for_answer(int socket, struct error *error)
 	if (result == -EPIPE)
 		error_set(error, result, "it ended; its log may say why");
 	const char *complaint = json_string_value(json_object_get(document.root, "error"));
-	if (result == 0 && complaint != NULL)
-		result = error_set(error, -EPROTO, "%s", complaint);
+	if (result == 0 && !json_is_true(json_object_get(document.root, "ok")))
+		result = error_set(
+			error, -EPROTO, "%s", complaint == NULL ? "its log says why" : complaint
+		);
 	handover_fini(&document);
 	return result;
 }
@@ -269,6 +274,8 @@ static int spawn(const struct upgrade *upgrade, const char *program, int socket,
 	}
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, socket, TAKE_OVER_SOCKET);
+	/* DPDK's descriptors are not all closed by exec. */
+	posix_spawn_file_actions_addclosefrom_np(&actions, TAKE_OVER_SOCKET + 1);
 	int nice = own_nice();
 	if (may_set_nice())
 		(void)set_nice(NICE_BEHIND);
@@ -304,6 +311,7 @@ static int hand_ports_over(struct upgrade *upgrade, struct error *error)
 
 	begin_document(&document);
 	put_config(&document, sw);
+	put_log_levels(&document);
 	json_object_set_new(
 		document.root,
 		"control",
@@ -325,6 +333,31 @@ static int hand_ports_over(struct upgrade *upgrade, struct error *error)
 	return result;
 }
 
+static sigset_t end_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	return signals;
+}
+
+static void block_ends(bool block)
+{
+	sigset_t signals = end_signals();
+
+	(void)pthread_sigmask(block ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
+static bool told_to_end(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0
+	       && (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT));
+}
+
 /* The other one is up: now it is quick. Does not return if all goes well. */
 static void hand_over(struct upgrade *upgrade)
 {
@@ -332,6 +365,7 @@ static void hand_over(struct upgrade *upgrade)
 	int result, nice = own_nice();
 
 	(void)set_nice(NICE_AHEAD);
+	block_ends(true);
 	limit_waits(upgrade->socket);
 	result = wait_for_answer(upgrade->socket, &error);
 	if (result == 0)
@@ -340,10 +374,14 @@ static void hand_over(struct upgrade *upgrade)
 		result = hand_ports_over(upgrade, &error);
 	if (result < 0) {
 		(void)set_nice(nice);
+		block_ends(false);
 		fail(upgrade, &error);
 		return;
 	}
 	(void)answer(upgrade->socket, NULL); /* go */
+	/* It may be meant for whoever is virtlaned now. */
+	if (told_to_end())
+		kill(upgrade->pid, SIGTERM);
 	char *state = text_format("MAINPID=%d", (int)upgrade->pid);
 	notify_send(state);
 	free(state);
@@ -515,23 +553,50 @@ static int take_macs(struct upgrade *upgrade, int socket, struct error *error)
 	return result;
 }
 
-static int load_ports(struct switch_state *sw, struct handover *document, struct error *error)
+/* Those of `config` that came along; the others are made later. What has changed since the settings
+ * were said counts, too. */
+static int load_ports(
+	struct switch_state *sw,
+	const struct config *config,
+	struct handover *document,
+	struct error *error
+)
 {
-	struct config *config = get_config(document, error);
-	int result = config == NULL ? -EPROTO : 0;
+	int result = 0;
 
+	switch_set_mac_age(sw, config->sw.mac_age);
+	get_log_levels(document);
 	for (size_t i = 0; result == 0 && i < config->port_count; i++)
 		result = switch_load_port(sw, &config->ports[i].settings, document, error);
 	if (result == 0)
 		switch_load_counters(sw, document);
-	config_free(config);
 	return result;
+}
+
+/* Ports that could not be handed over: nobody waits for them. */
+static void make_others(struct switch_state *sw, const struct config *config)
+{
+	struct error error;
+
+	for (size_t i = 0; i < config->port_count; i++) {
+		const struct port_settings *settings = &config->ports[i].settings;
+
+		if (switch_port_find(sw, settings->name) == NULL
+		    && switch_port_add(sw, settings, &error) < 0)
+			log_error(
+				LOG_CONTROL,
+				"%s: cannot be made again: %s",
+				settings->name,
+				error.text
+			);
+	}
 }
 
 static int take_ports(
 	struct upgrade *upgrade,
 	int socket,
 	void *rpc_context,
+	struct config **config,
 	int64_t *stopped,
 	struct error *error
 )
@@ -545,7 +610,9 @@ static int take_ports(
 		*stopped = json_integer_value(json_object_get(document.root, "stopped_ns"));
 		int control =
 			handover_take_fd(&document, json_object_get(document.root, "control"));
-		result = load_ports(*subject->sw, &document, error);
+		*config = get_config(&document, error);
+		result = *config == NULL ? -EPROTO
+					 : load_ports(*subject->sw, *config, &document, error);
 		if (result == 0)
 			result = rpc_server_create(
 				subject->base,
@@ -563,6 +630,7 @@ static int take_ports(
 
 int upgrade_take_over(struct upgrade *upgrade, int socket, void *rpc_context, struct error *error)
 {
+	struct config *config = NULL;
 	struct error ignored;
 	int64_t stopped = 0;
 	int nice = 0, result = take_settings(upgrade, socket, &nice, error);
@@ -576,7 +644,7 @@ int upgrade_take_over(struct upgrade *upgrade, int socket, void *rpc_context, st
 	if (result == 0)
 		result = answer(socket, NULL);
 	if (result == 0)
-		result = take_ports(upgrade, socket, rpc_context, &stopped, error);
+		result = take_ports(upgrade, socket, rpc_context, &config, &stopped, error);
 	if (result < 0) {
 		(void)answer(socket, error->text);
 		return result;
@@ -586,10 +654,12 @@ int upgrade_take_over(struct upgrade *upgrade, int socket, void *rpc_context, st
 	if (answer(socket, NULL) == 0)
 		(void)wait_for_answer(socket, &ignored);
 	switch_go_on(*upgrade->subject.sw);
+	upgrade->gap_ms = (double)(now_ns() - stopped) / 1e6;
 	(void)set_nice(nice);
+	make_others(*upgrade->subject.sw, config);
+	config_free(config);
 	close(socket);
 	upgrade->state = STATE_DONE;
-	upgrade->gap_ms = (double)(now_ns() - stopped) / 1e6;
 	log_info(
 		LOG_CONTROL,
 		"took over from virtlaned %s; no frames for %.2f ms",

@@ -204,7 +204,10 @@ int vl_device_save(struct vl_device *device, struct vl_device_state *out)
 void vl_device_go_on(struct vl_device *device)
 {
 	/* What cannot be published now could not before: the session goes on all the same. */
-	(void)device_publish_all(device);
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		if (device_live(device, i) == NULL)
+			(void)device_publish(device, i);
+	}
 	for (unsigned i = 0; i < device->config.queue_pairs; i++)
 		device_queue_changed(device, 2 * i);
 }

@@ -521,6 +521,7 @@ static int tap_save(struct port *port, json_t *state, struct handover *handover,
 	}
 	json_object_set_new(state, "fds", fds);
 	json_object_set_new(state, "frames", frames);
+	json_object_set_new(state, "netns_id", json_integer((json_int_t)tap->netns_id));
 	json_object_set_new(state, "has_uso", json_boolean(tap->has_uso));
 	json_object_set_new(state, "gone", json_boolean(atomic_load(&tap->gone)));
 	return 0;
@@ -563,7 +564,11 @@ static int load_interface(struct port_tap *tap, struct port_legacy *legacy, stru
 		atomic_init(&tap->queues[i].fd, fd);
 		load_slots(&tap->queues[i], json_array_get(frames, i));
 	}
-	return tap_set_offloads(&tap->port, tap->port.settings.policy.offloads, error);
+	tap->netns_id = (uint64_t)json_integer_value(json_object_get(legacy->state, "netns_id"));
+	/* The interface may have gone just now: the next tick sees it. */
+	if (tap_set_offloads(&tap->port, tap->port.settings.policy.offloads, error) < 0)
+		log_warning(LOG_PORT, "%s: %s", tap->port.settings.name, error->text);
+	return 0;
 }
 
 static void tap_destroy(struct port *port)
@@ -658,7 +663,8 @@ int port_tap_create(
 		result = load_interface(tap, legacy, error);
 	else if (result == 0)
 		result = netns_run(settings->netns, open_interface, tap, error);
-	tap->netns_id = netns_id(settings->netns);
+	if (legacy == NULL)
+		tap->netns_id = netns_id(settings->netns);
 	if (result < 0) {
 		tap_destroy(&tap->port);
 		return result;

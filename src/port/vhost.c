@@ -557,7 +557,14 @@ vhost_save(struct port *port, json_t *state, struct handover *handover, struct e
 
 static void vhost_go_on(struct port *port)
 {
-	vl_device_go_on(vhost_of(port)->device);
+	static const struct timeval at_once = {0};
+	struct port_vhost *vhost = vhost_of(port);
+
+	vl_device_go_on(vhost->device);
+	/* There may be more commands than the other process got round to. */
+	event_add(vhost->control_again, &at_once);
+	if (vhost->session_event == NULL && vhost->listen_fd < 0)
+		look_for_peer(vhost);
 }
 
 static void load_text(const json_t *state, const char *key, char *text, size_t size)
@@ -565,6 +572,13 @@ static void load_text(const json_t *state, const char *key, char *text, size_t s
 	const char *value = json_string_value(json_object_get(state, key));
 
 	(void)snprintf(text, size, "%s", value == NULL ? "" : value);
+}
+
+/* One whose memory cannot be mapped any more, because its peer has cut or sealed the file, loses
+ * its session, and stops no upgrade. */
+static bool is_peers_fault(int error)
+{
+	return error == -ERANGE || error == -EPERM || error == -EACCES;
 }
 
 /* The device as it was, with its session. */
@@ -583,14 +597,22 @@ static int load_session(struct port_vhost *vhost, struct port_legacy *legacy, st
 		device.fds[device.fd_count++] =
 			handover_take_fd(legacy->handover, json_array_get(fds, i));
 	int result = vl_device_load(vhost->device, &device);
-	if (result < 0) {
-		for (unsigned i = 0; i < device.fd_count; i++)
-			close(device.fds[i]);
-		error_set(error, result, "%s", vl_device_reason(vhost->device));
-	}
+	for (unsigned i = 0; result < 0 && i < device.fd_count; i++)
+		close(device.fds[i]);
 	vl_device_state_free(&device);
+	if (result < 0 && is_peers_fault(result)) {
+		(void)snprintf(
+			vhost->last_error,
+			sizeof(vhost->last_error),
+			"%s",
+			vl_device_reason(vhost->device)
+		);
+		vhost->failed = true;
+		vhost->peer[0] = '\0';
+		return 0;
+	}
 	if (result < 0)
-		return result;
+		return error_set(error, result, "%s", vl_device_reason(vhost->device));
 	vhost->session_event = session_event(vhost, vl_device_socket(vhost->device));
 	if (vhost->session_event == NULL || event_add(vhost->session_event, NULL) < 0)
 		return error_set(error, -ENOMEM, "out of memory");
@@ -797,7 +819,7 @@ int port_vhost_create(
 		result = load(vhost, legacy, error);
 	if (result == 0 && settings->listen[0] != '\0')
 		result = start_listening(vhost, legacy, error);
-	else if (result == 0 && vhost->session_event == NULL)
+	else if (result == 0 && legacy == NULL)
 		on_connect_again(-1, 0, vhost); /* there is no need to wait */
 	/* What was inherited is still another process's: that ends, or goes on with it. */
 	if (result < 0 && legacy == NULL)

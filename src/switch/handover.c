@@ -140,11 +140,13 @@ save_port(struct switch_state *sw, unsigned place, struct handover *handover, st
 	int result = port->ops->save(port, state, handover, error);
 	switch_port_counters(sw, port, &counters);
 	json_t *saved = json_pack(
-		"{s:s, s:i, s:o, s:o, s:o}",
+		"{s:s, s:i, s:I, s:o, s:o, s:o}",
 		"name",
 		port->settings.name,
 		"id",
 		(int)port->id,
+		"announce",
+		(json_int_t)atomic_load_explicit(&port->announce, memory_order_relaxed),
 		"counters",
 		counters_json(&counters),
 		"wires",
@@ -254,8 +256,9 @@ int switch_load_port(
 	struct port_legacy legacy = {json_object_get(saved, "state"), handover};
 	struct port *port;
 
+	/* One that could not be handed over. */
 	if (saved == NULL)
-		return switch_port_add(sw, settings, error);
+		return 0;
 	if (id < 0 || id >= PORTS_MAX || switch_port(sw, (unsigned)id) != NULL)
 		return error_set(error, -EINVAL, "port %s: a bad number", settings->name);
 	int result = port_create(settings, (unsigned)id, &sw->hooks, &legacy, &port, error);
@@ -263,6 +266,11 @@ int switch_load_port(
 		return result;
 	counters_of_json(json_object_get(saved, "counters"), &port->counted_before);
 	wires_of_json(json_object_get(saved, "wires"), port);
+	atomic_store_explicit(
+		&port->announce,
+		(uint64_t)json_integer_value(json_object_get(saved, "announce")),
+		memory_order_relaxed
+	);
 	return switch_port_publish(sw, port, error);
 }
 
@@ -279,6 +287,7 @@ struct saved_mac {
 };
 
 struct mac_list {
+	const struct switch_state *sw;
 	struct saved_mac *macs;
 	size_t count, room;
 };
@@ -287,14 +296,17 @@ static void append_mac(void *context, const struct mac_entry_info *info)
 {
 	struct mac_list *list = context;
 
-	if (info->fixed || list->count == list->room)
+	const struct port *port = switch_port(list->sw, info->port);
+
+	/* The number of a port that is made again may be another one's then. */
+	if (info->fixed || list->count == list->room || port == NULL || port->ops->save == NULL)
 		return;
 	list->macs[list->count++] = (struct saved_mac){info->key, info->port, info->seen};
 }
 
 void switch_save_macs(const struct switch_state *sw, struct handover *handover)
 {
-	struct mac_list list = {.room = sw->settings.mac_table_size};
+	struct mac_list list = {.sw = sw, .room = sw->settings.mac_table_size};
 
 	list.macs = calloc(list.room, sizeof(list.macs[0]));
 	if (list.macs != NULL)

@@ -97,7 +97,8 @@ void switch_load_macs(struct switch_state *sw, const struct handover *handover);
 int switch_save(struct switch_state *sw, struct handover *handover, struct error *error);
 void switch_begin_loading(struct switch_state *sw);
 void switch_go_on(struct switch_state *sw);
-/* One port, in the order of the other process's. */
+/* One port, in the order of the other process's; one that could not be handed over is passed over.
+ */
 int switch_load_port(
 	struct switch_state *sw,
 	const struct port_settings *settings,

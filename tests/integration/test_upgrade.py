@@ -97,7 +97,7 @@ FAKE = """
 
     def answer(**fields):
         file = os.memfd_create("answer")
-        os.write(file, json.dumps({"format": 1, "version": "fake", **fields}).encode())
+        os.write(file, json.dumps({"format": 1, "version": "fake", "ok": "error" not in fields, **fields}).encode())
         daemon.sendmsg([bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))])
 
     receive()
