@@ -3,6 +3,7 @@
 
 import array
 import concurrent.futures
+import fcntl
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from peers.guests import Nic, Qemu
 from peers.pktgen import Pktgen
 from peers.soak import times
 from peers.wait import until
+from vhostuser import GUEST_BASE, USER_BASE, Driver, Region
 
 CONFIG = """
 [port a]
@@ -271,3 +273,42 @@ def test_a_port_that_cannot_go_over_is_made_again(stack, switch, make_namespace)
     switch.upgrade()
     switch.wait_state("up", "up")
     traffic.answers(host, "10.0.0.2")
+
+
+@pytest.mark.parametrize("way", ["cut", "sealed"])
+def test_a_tenant_whose_memory_cannot_be_mapped_again_loses_its_session_alone(wire, way):
+    """The old one has it mapped, and would not notice before it is touched."""
+    path = wire.add_vhost("vm")
+    spare = Region(guest=GUEST_BASE + (1 << 30), user=USER_BASE + (1 << 30))
+    with Driver(path, regions=[Region(), spare]), run_traffic(wire, "--rate", "100k") as client:
+        wire.wait_state("vm", "up")
+        if way == "cut":
+            os.ftruncate(spare.fd, 0)
+        else:
+            fcntl.fcntl(spare.fd, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
+        wire.upgrade()
+        shown = wire.show("vm")
+        assert shown["state"] == "error" and shown["peer"] == ""
+        assert "memory region" in shown["reason"]
+        time.sleep(0.5)
+        assert_nothing_lost(client)
+    with Driver(path):
+        wire.wait_state("vm", "up")
+
+
+def test_only_the_owner_may_upgrade(wire):
+    """The group of the control socket may do all else; whoever names the program gets everything."""
+    wire.directory.chmod(0o755)
+    request = '{"jsonrpc": "2.0", "id": 1, "method": "%s"}\n'
+    client = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+              " s.sendall(sys.argv[2].encode()); print(s.makefile().readline())")
+
+    def call(method):
+        done = subprocess.run(["/usr/bin/python3", "-c", client, str(wire.control), request % method],
+                              user=65534, group=0, extra_groups=[], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    assert call("version")["result"]["rpc"] == 1
+    refused = call("upgrade")["error"]
+    assert refused["code"] == -32002 and "only root" in refused["message"]
+    assert wire.call("upgrade.status")["state"] == "none"

@@ -102,7 +102,7 @@ class Region:
 
     def __init__(self, size=MEMORY_SIZE, guest=GUEST_BASE, user=USER_BASE):
         self.size, self.guest, self.user = size, guest, user
-        self.fd = os.memfd_create("guest")
+        self.fd = os.memfd_create("guest", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.fd, size)
         self.bytes = mmap.mmap(self.fd, size)
 
