@@ -242,6 +242,11 @@ class OpenVswitch:
         self._daemon.kill()
         self._daemon.wait()
 
+    def restart(self):
+        """Killed, and started again; ports and settings are in the database."""
+        self.kill()
+        self._start_daemon()
+
     def close(self):
         try:
             for process in filter(None, (self._daemon, self._database)):
