@@ -577,7 +577,7 @@ static int handle(struct backend *backend)
 void backend_tell_config(struct backend *backend)
 {
 	const struct vhost_message message = {
-		.header = {VHOST_BACKEND_CONFIG_CHANGE_MSG, VHOST_VERSION},
+		.header = {VHOST_BACKEND_CONFIG_CHANGE_MSG, VHOST_VERSION, 0},
 	};
 
 	if (backend->request_fd >= 0 && backend_has(backend, VL_PROTOCOL_F_CONFIG)
