@@ -49,9 +49,10 @@ struct vl_device_config {
 	struct vl_features withheld;
 
 	/* Memory of vl_device_record_size(queue_pairs) bytes, zero at first, that outlives the
-	 * process, such as a mapped file: there the device notes where its packed rings are, for
-	 * front ends that do not know it themselves when a device dies and another one is attached
-	 * to them (see docs/architecture.md). Aligned to 64. It stays the caller's. NULL: none. */
+	 * process, such as a mapped file: there the device notes that its rings are started, and
+	 * where packed ones are, for front ends that do not know it themselves when a device dies
+	 * and another one is attached to them (see docs/architecture.md). Aligned to 64. It stays
+	 * the caller's. NULL: none. */
 	void *record;
 
 	/* See "Threads" above. */
@@ -76,7 +77,8 @@ struct vl_device_config {
 
 /* Bytes of vl_device_config.record. */
 size_t vl_device_record_size(unsigned queue_pairs);
-/* Whether the record says anything that the next device could need. */
+/* Whether the record tells of a ring that was started and not stopped: of this session, or of a
+ * device before this one. */
 bool vl_device_record_holds(const struct vl_device *device);
 
 /* -EINVAL: a number is out of range, or the environment's VIRTLANE_ISA is none of v2, v3, v4,

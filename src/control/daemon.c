@@ -192,7 +192,10 @@ static int start(struct daemon *daemon, struct config_plan *plan)
 		return DAEMON_FAILED;
 	}
 	switch_set_state_directory(daemon->control.sw, daemon->state);
-	return apply_start(daemon, plan);
+	switch_begin_loading(daemon->control.sw);
+	status = apply_start(daemon, plan);
+	switch_settle(daemon->control.sw);
+	return status;
 }
 
 static void stop(struct daemon *daemon)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -74,13 +73,14 @@ static void hang_up(struct upgrade *upgrade)
 /* End the new process, if there is one, so that it can touch nothing any more. */
 static void end_child(struct upgrade *upgrade)
 {
-	hang_up(upgrade);
-	if (upgrade->pid <= 0)
-		return;
-	kill(upgrade->pid, SIGKILL);
-	while (waitpid(upgrade->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	/* Before its socket is closed, which it would take for our end. */
+	if (upgrade->pid > 0) {
+		kill(upgrade->pid, SIGKILL);
+		while (waitpid(upgrade->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
 	upgrade->pid = 0;
+	hang_up(upgrade);
 }
 
 void upgrade_free(struct upgrade *upgrade)
@@ -323,6 +323,8 @@ static int hand_ports_over(struct upgrade *upgrade, struct error *error)
 		result = handover_send(upgrade->socket, &document, error);
 		if (result == 0)
 			result = wait_for_answer(upgrade->socket, error);
+		if (result == 0 && answer(upgrade->socket, NULL) < 0) /* go */
+			result = error_set(error, -EPIPE, "it ended in the last moment");
 		if (result < 0) {
 			/* It first: whoever holds a ring holds it alone. */
 			end_child(upgrade);
@@ -333,39 +335,45 @@ static int hand_ports_over(struct upgrade *upgrade, struct error *error)
 	return result;
 }
 
-static sigset_t end_signals(void)
-{
-	sigset_t signals;
+/* Meanwhile nobody looks at signals that end the daemon, and in the end they are the other one's.
+ */
+static volatile sig_atomic_t told_to_end;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	return signals;
+static void on_told_to_end(int signal)
+{
+	told_to_end = signal;
 }
 
-static void block_ends(bool block)
-{
-	sigset_t signals = end_signals();
+struct end_handlers {
+	struct sigaction sigterm, sigint;
+};
 
-	(void)pthread_sigmask(block ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+static void keep_ends(struct end_handlers *before)
+{
+	const struct sigaction ours = {.sa_handler = on_told_to_end, .sa_flags = SA_RESTART};
+
+	told_to_end = 0;
+	(void)sigaction(SIGTERM, &ours, &before->sigterm);
+	(void)sigaction(SIGINT, &ours, &before->sigint);
 }
 
-static bool told_to_end(void)
+static void give_ends_back(const struct end_handlers *before)
 {
-	sigset_t pending;
-
-	return sigpending(&pending) == 0
-	       && (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT));
+	(void)sigaction(SIGTERM, &before->sigterm, NULL);
+	(void)sigaction(SIGINT, &before->sigint, NULL);
+	if (told_to_end != 0)
+		(void)raise(told_to_end);
 }
 
 /* The other one is up: now it is quick. Does not return if all goes well. */
 static void hand_over(struct upgrade *upgrade)
 {
+	struct end_handlers handlers;
 	struct error error;
 	int result, nice = own_nice();
 
 	(void)set_nice(NICE_AHEAD);
-	block_ends(true);
+	keep_ends(&handlers);
 	limit_waits(upgrade->socket);
 	result = wait_for_answer(upgrade->socket, &error);
 	if (result == 0)
@@ -374,18 +382,16 @@ static void hand_over(struct upgrade *upgrade)
 		result = hand_ports_over(upgrade, &error);
 	if (result < 0) {
 		(void)set_nice(nice);
-		block_ends(false);
 		fail(upgrade, &error);
+		give_ends_back(&handlers);
 		return;
 	}
-	(void)answer(upgrade->socket, NULL); /* go */
-	/* It may be meant for whoever is virtlaned now. */
-	if (told_to_end())
-		kill(upgrade->pid, SIGTERM);
 	char *state = text_format("MAINPID=%d", (int)upgrade->pid);
 	notify_send(state);
 	free(state);
 	log_info(LOG_CONTROL, "process %d goes on", (int)upgrade->pid);
+	if (told_to_end != 0)
+		kill(upgrade->pid, told_to_end);
 	/* Nothing is taken down: it is all the other one's. */
 	_exit(EXIT_SUCCESS);
 }

@@ -55,6 +55,17 @@ bool vl_device_record_holds(const struct vl_device *device)
 	return false;
 }
 
+/* That there was a ring, and that is all: as a packed one's place it would not be believed. */
+static void note_started(struct vl_device *device, unsigned index, const struct ring_config *config)
+{
+	struct record *record = record_of(device, index);
+
+	if (record == NULL)
+		return;
+	record->place.word = UINT64_MAX;
+	record->size = config->size;
+}
+
 /* ---- without a region ---- */
 
 static void place_packed(struct vl_device *device, unsigned index, struct ring_config *config)
@@ -64,19 +75,23 @@ static void place_packed(struct vl_device *device, unsigned index, struct ring_c
 
 	if (record == NULL)
 		return;
-	bool same = record->size == config->size && record->base == vq->base
-		    && record->address == vq->address.desc_user_addr;
-	bool resumed = vq->resume && same && inflight_resume_place(&record->place, config);
+	bool same = record->size == config->size && record->address == vq->address.desc_user_addr;
+	bool resumed = vq->resume && same && record->base == vq->base
+		       && inflight_resume_place(&record->place, config);
 	if (resumed)
 		config->guess_fresh = false;
 	if (vq->resume || record->size == 0)
 		record->base = vq->base;
+	config->place = &record->place;
+	if (same && (resumed || !vq->resume)) {
+		inflight_begin_place(&record->place, config);
+		return;
+	}
 	/* While it changes it is none. */
-	record->size = 0;
+	__atomic_store_n(&record->size, 0, __ATOMIC_RELEASE);
 	inflight_begin_place(&record->place, config);
 	record->address = vq->address.desc_user_addr;
-	config->place = &record->place;
-	record->size = config->size;
+	__atomic_store_n(&record->size, config->size, __ATOMIC_RELEASE);
 }
 
 /* Whatever base the front end says: DPDK's says 0 when it connects again, and one that has asked a
@@ -122,12 +137,16 @@ static int place_in_region(struct vl_device *device, unsigned index, struct ring
 
 int device_place(struct vl_device *device, unsigned index, struct ring_config *config)
 {
-	if (device->inflight != NULL)
+	if (device->inflight != NULL) {
+		note_started(device, index, config);
 		return place_in_region(device, index, config);
-	if (config->packed)
+	}
+	if (config->packed) {
 		place_packed(device, index, config);
-	else
+	} else {
 		place_split(&device->queues[index], config);
+		note_started(device, index, config);
+	}
 	return 0;
 }
 

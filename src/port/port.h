@@ -86,6 +86,9 @@ struct port_ops {
 	int (*set_offloads)(struct port *port, uint32_t offloads, struct error *error);
 	/* settings.policy.link_down has changed; NULL: nobody could be told. */
 	void (*set_link)(struct port *port, bool up);
+	/* Whether a peer is to be expected that was there when a process before us ended; NULL:
+	 * never. */
+	bool (*expects)(const struct port *port);
 	/* Once a second. */
 	void (*tick)(struct port *port);
 	/* What the port is made of, for the process that comes after this one: fill `state`, an

@@ -34,6 +34,7 @@ struct port_vhost {
 	struct vl_device *device;
 	int listen_fd; /* -1: the port connects */
 	struct event *accept_event, *session_event, *control_event;
+	bool expects; /* a process before us had a session */
 	void *record; /* of the device, kept in a file named as the port; NULL: none */
 	struct event *connect_again; /* timer of a port that connects */
 	unsigned connect_pause_ms;   /* before the next try */
@@ -414,6 +415,13 @@ static void vhost_set_link(struct port *port, bool up)
 	vl_device_set_link(vhost_of(port)->device, up);
 }
 
+static bool vhost_expects(const struct port *port)
+{
+	const struct port_vhost *vhost = vhost_of_const(port);
+
+	return vhost->expects && vl_device_active_pairs(vhost->device) == 0;
+}
+
 static void vhost_memory_lost(struct port *port)
 {
 	struct port_vhost *vhost = vhost_of(port);
@@ -684,6 +692,7 @@ static const struct port_ops vhost_ops = {
 	.woken = vhost_woken,
 	.set_offloads = vhost_set_offloads,
 	.set_link = vhost_set_link,
+	.expects = vhost_expects,
 	.tick = vhost_tick,
 	.memory_lost = vhost_memory_lost,
 	.save = vhost_save,
@@ -759,9 +768,11 @@ static int open_device(struct port_vhost *vhost)
 	else
 		default_mac(settings->name, config.mac);
 	int error = vl_device_create(&config, &vhost->device);
-	if (error == 0)
-		vl_device_set_link(vhost->device, !settings->policy.link_down);
-	return error;
+	if (error < 0)
+		return error;
+	vl_device_set_link(vhost->device, !settings->policy.link_down);
+	vhost->expects = vl_device_record_holds(vhost->device);
+	return 0;
 }
 
 static int

@@ -12,8 +12,8 @@ static_assert(sizeof(struct inflight_packed_chain) == 32, "DescStatePacked");
 static_assert(offsetof(struct inflight_packed, desc) == 32, "QueueRegionPacked");
 static_assert(offsetof(struct inflight_packed, used_idx) % sizeof(ring_word) == 0, "one word");
 static_assert(
-	offsetof(struct inflight_packed, used_idx) + offsetof(struct ring_place, written) + 4
-		<= offsetof(struct inflight_packed, padding) + 7,
+	offsetof(struct inflight_packed, used_idx) + offsetof(struct ring_place, odd)
+		< offsetof(struct inflight_packed, padding) + 7,
 	"in the padding"
 );
 
@@ -95,72 +95,124 @@ static uint32_t chain_at(const struct ring_config *config, struct place place, u
 	return 0;
 }
 
-/* Make what was used from `from` on available again. What was written to such a buffer is as much
- * as we know that it has room for. */
+static struct place place_before(struct place place, uint32_t size)
+{
+	if (place.slot > 0)
+		return (struct place){(uint16_t)(place.slot - 1), place.wrap};
+	return (struct place){(uint16_t)(size - 1), !place.wrap};
+}
+
+/* Behind the used chains that stand from `from` on, at most up to `end`. The driver's words are
+ * gone from their first descriptors, so how many each one has is told by ids: what is left of a
+ * chain ends with the id of that chain, and no other chain does while that is not reaped. */
+static struct place
+end_of_used(const struct ring_config *config, struct place from, struct place end)
+{
+	const struct vring_packed_desc *desc = config->desc;
+
+	for (uint32_t n = 0; n < config->size && !same_place(from, end); n++) {
+		uint16_t used_id, id;
+
+		if (!is_used(flags_at(config, from.slot), from.wrap))
+			break;
+		used_id = __atomic_load_n(&desc[from.slot].id, __ATOMIC_RELAXED);
+		from = place_after(from, config->size, 1);
+		if (same_place(from, end) || is_used(flags_at(config, from.slot), from.wrap))
+			continue;
+		uint32_t rest = chain_at(config, from, &id);
+		if (rest > 0 && rest < config->size && id == used_id)
+			from = place_after(from, config->size, rest);
+	}
+	return from;
+}
+
+/*
+ * Make used descriptors from `from` to `end` available again, which had one receive buffer each.
+ * How large that is we know no more, but what was written to it fits, and so does a header
+ * (5.1.6.3.1). From the last on: a half-done undoing looks like a burst of which less had been
+ * written.
+ */
 static void undo_used(const struct ring_config *config, struct place from, struct place end)
 {
+	enum {
+		HEADER_SIZE = 12,
+	};
 	struct vring_packed_desc *desc = config->desc;
 
-	for (; !same_place(from, end); from = place_after(from, config->size, 1)) {
-		if (!is_used(flags_at(config, from.slot), from.wrap))
-			return;
+	while (!same_place(from, end)) {
+		end = place_before(end, config->size);
+		if (__atomic_load_n(&desc[end.slot].len, __ATOMIC_RELAXED) < HEADER_SIZE)
+			__atomic_store_n(&desc[end.slot].len, HEADER_SIZE, __ATOMIC_RELAXED);
 		__atomic_store_n(
-			&desc[from.slot].flags,
-			(from.wrap ? PACKED_AVAIL : PACKED_USED) | VRING_DESC_F_WRITE,
+			&desc[end.slot].flags,
+			(end.wrap ? PACKED_AVAIL : PACKED_USED) | VRING_DESC_F_WRITE,
 			__ATOMIC_RELEASE
 		);
 	}
 }
 
+static ring_word word_of(struct place used, struct place old)
+{
+	return used.slot | (ring_word)old.slot << 16 | (ring_word)used.wrap << 32
+	       | (ring_word)old.wrap << 40;
+}
+
 /*
  * A burst from `from` to `end` whose first descriptor was not written: the driver has seen nothing
- * of it. *end becomes where the ring goes on. Of used descriptors behind the first, what the driver
- * said there is gone.
+ * of it. *end becomes where the ring goes on.
  */
-static bool
-mend_burst(const struct ring_config *config, struct place from, uint32_t written, struct place *end)
+static bool mend_burst(
+	const struct ring_config *config,
+	struct ring_place *place,
+	struct place from,
+	struct place *end
+)
 {
 	struct vring_packed_desc *desc = config->desc;
+	const uint32_t written = config->read_only ? 0 : place->written;
+	const bool single =
+		!(flags_at(config, from.slot) & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT));
 	uint16_t id;
 	uint32_t count = chain_at(config, from, &id);
-	struct place next = place_after(from, config->size, count);
 
 	if (count == 0)
 		return false;
-	if (count == config->size || same_place(next, *end)
-	    || !is_used(flags_at(config, next.slot), next.wrap)) {
+	struct place next = place_after(from, config->size, count);
+	struct place done = count == config->size ? next : end_of_used(config, next, *end);
+	if (same_place(next, done)) {
 		*end = from; /* as if it had not been taken */
 		return true;
 	}
-	/* Then nobody knows how many descriptors those chains have. */
-	if (count > 1 && !config->indirect)
-		return false;
-	/* Of a frame in several buffers all are to be seen together. Such buffers are one
-	 * descriptor each. */
-	if (config->mergeable) {
-		undo_used(config, next, *end);
+	/* Of a frame in several buffers all are to be seen together. */
+	if (config->mergeable && single && !place->odd) {
+		undo_used(config, next, done);
 		*end = from;
 		return true;
 	}
 	/* What was written counts: what is not there yet is done again. */
-	while (!same_place(next, *end) && is_used(flags_at(config, next.slot), next.wrap))
-		next = place_after(next, config->size, 1);
-	*end = next;
+	__atomic_store_n(&place->word, word_of(done, from), __ATOMIC_RELEASE);
 	packed_store_used(
-		&desc[from.slot],
-		(struct ring_held){.id = id, .written = config->read_only ? 0 : written},
-		from.wrap
+		&desc[from.slot], (struct ring_held){.id = id, .written = written}, from.wrap
 	);
+	*end = done;
 	return true;
 }
 
-bool inflight_resume_place(const struct ring_place *place, struct ring_config *config)
+/* The two positions of a word; false: they are outside the ring. */
+static bool
+decode_word(const struct ring_config *config, ring_word word, struct place *used, struct place *old)
+{
+	*used = (struct place){(uint16_t)word, (word >> 32) & 1};
+	*old = (struct place){(uint16_t)(word >> 16), (word >> 40) & 1};
+	return used->slot < config->size && old->slot < config->size;
+}
+
+bool inflight_resume_place(struct ring_place *place, struct ring_config *config)
 {
 	ring_word word = __atomic_load_n(&place->word, __ATOMIC_RELAXED);
-	struct place used = {(uint16_t)word, (word >> 32) & 1};
-	struct place old = {(uint16_t)(word >> 16), (word >> 40) & 1};
+	struct place used, old;
 
-	if (used.slot >= config->size || old.slot >= config->size)
+	if (!decode_word(config, word, &used, &old))
 		return false;
 	/* One that was used looks like this, too, at the beginning of each other lap. */
 	if (is_new(config)) {
@@ -170,7 +222,7 @@ bool inflight_resume_place(const struct ring_place *place, struct ring_config *c
 	}
 	if (!same_place(used, old) && !was_used(config, old)
 	    && (!packed_is_available(flags_at(config, old.slot), old.wrap)
-		|| !mend_burst(config, old, place->written, &used)))
+		|| !mend_burst(config, place, old, &used)))
 		return false;
 	config->position = (struct ring_position){used.slot, used.slot, used.wrap, used.wrap};
 	return true;
@@ -178,14 +230,9 @@ bool inflight_resume_place(const struct ring_place *place, struct ring_config *c
 
 void inflight_begin_place(struct ring_place *place, const struct ring_config *config)
 {
-	const struct ring_position *at = &config->position;
+	const struct place at = {config->position.used_next, config->position.used_wrap};
 
-	__atomic_store_n(
-		&place->word,
-		at->used_next | (ring_word)at->used_next << 16 | (ring_word)at->used_wrap << 32
-			| (ring_word)at->used_wrap << 40,
-		__ATOMIC_RELEASE
-	);
+	__atomic_store_n(&place->word, word_of(at, at), __ATOMIC_RELEASE);
 }
 
 /* What one before us has marked: as many chains as come next in the ring, or it completed out of
@@ -228,11 +275,9 @@ static void packed_set_up(struct inflight_packed *part, const struct ring_config
  * Whether the front end's own place is better than what the region says: a driver that has read its
  * rings, and finished a burst of which only a part had been written, stands in the middle of it.
  */
-static bool knows_better(const struct ring_config *config, const struct inflight_packed *part)
+static bool knows_better(const struct ring_config *config, struct place at, struct place end)
 {
 	struct place said = {config->position.used_next, config->position.used_wrap};
-	struct place at = {part->old_used_idx, part->old_used_wrap_counter};
-	const struct place end = {part->used_idx, part->used_wrap_counter};
 
 	if (!was_used(config, at))
 		return false;
@@ -249,15 +294,18 @@ static bool knows_better(const struct ring_config *config, const struct inflight
 
 static int packed_resume(struct inflight_packed *part, struct ring_config *config, const char **why)
 {
-	if (part->used_idx >= config->size || part->old_used_idx >= config->size
-	    || part->used_wrap_counter > 1 || part->old_used_wrap_counter > 1) {
+	struct ring_place *place = inflight_place(part);
+	ring_word word = __atomic_load_n(&place->word, __ATOMIC_RELAXED);
+	struct place used, old;
+
+	if (!decode_word(config, word, &used, &old)
+	    || (word & (UINT64_C(0xfefe) << 32)) != 0) { /* wrap counters are 0 or 1 */
 		*why = "a position in the in-flight region is outside the ring";
 		return -EINVAL;
 	}
 	/* If it is not of this ring, as a driver may make one anew in the same place, it says
 	 * nothing; the front end does. */
-	bool resumed =
-		knows_better(config, part) || inflight_resume_place(inflight_place(part), config);
+	bool resumed = knows_better(config, old, used) || inflight_resume_place(place, config);
 	struct place at = {config->position.used_next, config->position.used_wrap};
 	if (resumed && !packed_takes_over(part, config, at)) {
 		*why = "the in-flight region has chains that are not the next ones of the ring";

@@ -85,6 +85,6 @@ int inflight_begin(void *part, const struct ring_config *config);
  * The same for what inflight_place() points at alone, of a packed ring. False: it is not of this
  * ring as it is now; the position was left alone.
  */
-bool inflight_resume_place(const struct ring_place *place, struct ring_config *config);
+bool inflight_resume_place(struct ring_place *place, struct ring_config *config);
 /* Begin it afresh, at config->position. */
 void inflight_begin_place(struct ring_place *place, const struct ring_config *config);

@@ -79,6 +79,8 @@ packed_take(struct ring *ring, struct ring_chain *chain, struct iovec *spans, ui
 		uint16_t id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED);
 
 		packed_advance(&slot, &wrap, ring->size, 1);
+		if (flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT))
+			ring->odd = true;
 		if (flags & VRING_DESC_F_INDIRECT) {
 			if (count > 1 || (flags & VRING_DESC_F_NEXT))
 				return ring_break(ring, "an indirect descriptor with a next");
@@ -256,6 +258,7 @@ ALWAYS_INLINE void packed_note_place(struct ring *ring, uint32_t written, uint32
 		return;
 	packed_advance(&to, &to_wrap, ring->size, descriptors);
 	ring->place->written = written;
+	ring->place->odd = ring->odd;
 	__atomic_store_n(
 		&ring->place->word,
 		to | (ring_word)ring->used_next << 16 | (ring_word)to_wrap << 32

@@ -49,6 +49,7 @@ typedef uint64_t __attribute__((may_alias)) ring_word;
 struct ring_place {
 	ring_word word;	  /* the positions behind and before it: see packed_note_place() */
 	uint32_t written; /* bytes in its first chain */
+	uint8_t odd;	  /* there have been chains of more than one direct descriptor */
 };
 
 struct ring {
@@ -77,6 +78,7 @@ struct ring {
 	uint16_t used_next; /* split: free running index; packed: slot, of the next used element */
 	uint16_t signalled; /* used_next at the last decision whether to notify */
 	bool next_wrap, used_wrap, signalled_wrap; /* packed: wrap counters */
+	bool odd;				   /* packed: see ring_place */
 	uint32_t walked; /* descriptors looked at since the user set it to zero */
 	bool notify_me;	 /* the driver was asked for notifications, when `next` was ... */
 	uint16_t notify_next;

@@ -4,6 +4,7 @@
  * always stops them: they are left without queues, and have passed a quiescent state.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -158,8 +159,60 @@ save_port(struct switch_state *sw, unsigned place, struct handover *handover, st
 	return result;
 }
 
+/* ---- waiting for peers ---- */
+
+enum {
+	SETTLE_MS = 500, /* longer than QEMU usually pauses between tries */
+	SETTLE_LOOK_MS = 2,
+};
+
+static unsigned expected_ports(const struct switch_state *sw)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < port_count(sw); i++) {
+		const struct port *port = port_at(sw, i);
+
+		count += port->ops->expects != NULL && port->ops->expects(port);
+	}
+	return count;
+}
+
+static void on_settle(evutil_socket_t, short, void *context)
+{
+	static const struct timeval pause = {.tv_usec = SETTLE_LOOK_MS * 1000};
+	struct switch_state *sw = context;
+	unsigned missing = expected_ports(sw);
+
+	if (!sw->loading)
+		return; /* it could not wait */
+	if (missing > 0 && sw->settle_looks-- > 0) {
+		event_add(sw->settle_timer, &pause);
+		return;
+	}
+	if (missing > 0)
+		log_info(LOG_SWITCH, "%u peers have not come back; frames flow", missing);
+	switch_go_on(sw);
+}
+
+void switch_settle(struct switch_state *sw)
+{
+	unsigned missing = expected_ports(sw);
+
+	sw->settle_timer = evtimer_new(sw->hooks.base, on_settle, sw);
+	sw->settle_looks = SETTLE_MS / SETTLE_LOOK_MS;
+	if (missing > 0)
+		log_info(LOG_SWITCH, "waiting for %u peers to come back", missing);
+	if (sw->settle_timer == NULL)
+		switch_go_on(sw);
+	else
+		on_settle(-1, 0, sw);
+}
+
 int switch_save(struct switch_state *sw, struct handover *handover, struct error *error)
 {
+	if (sw->loading)
+		switch_go_on(sw);
 	sw->frozen =
 		calloc(1, sizeof(*sw->frozen) + port_count(sw) * sizeof(sw->frozen->dropped[0]));
 	if (sw->frozen == NULL)

@@ -15,8 +15,10 @@ struct switch_state {
 	struct switch_settings settings;
 	struct port_hooks hooks;
 	struct event *timer;
-	struct frozen *frozen;		/* handover.c: of a switch that was saved; else NULL */
-	bool loading;			/* handover.c: ports come from another process, and wait */
+	struct frozen *frozen; /* handover.c: of a switch that was saved; else NULL */
+	bool loading;	       /* handover.c: ports wait, for a process or for peers */
+	struct event *settle_timer;
+	unsigned settle_looks;		/* so many more */
 	struct port_counters removed;	/* sums of ports that were deleted */
 	struct port_status last_status; /* of a port that is being deleted; too large for a stack */
 	unsigned settled;		/* seconds since a queue was moved */

@@ -107,7 +107,7 @@ static void rebalance(struct switch_state *sw)
 	struct balance_move move;
 	unsigned count = 0, n = 0;
 
-	if (!sw->settings.rebalance || sw->settings.worker_count == 1
+	if (sw->loading || !sw->settings.rebalance || sw->settings.worker_count == 1
 	    || ++sw->settled < SETTLE_SECONDS)
 		return;
 	for (unsigned i = 0; i < port_count(sw); i++)
@@ -288,6 +288,8 @@ void switch_destroy(struct switch_state *sw)
 		dma_close(sw->workers[i].dma);
 	if (sw->timer != NULL)
 		event_free(sw->timer);
+	if (sw->settle_timer != NULL)
+		event_free(sw->settle_timer);
 	mac_table_destroy(sw->macs);
 	rte_free(sw->qsbr);
 	free(sw);

@@ -82,6 +82,16 @@ int switch_port_status(const struct switch_state *sw, const char *name, struct p
 /* What ports that are no more have counted: with it the sums over ports balance. */
 const struct port_counters *switch_removed_counters(const struct switch_state *sw);
 
+/* ---- after the end of another process ---- */
+
+/*
+ * Take no frames yet: ports that are added wait. After switch_settle() they begin as soon as all
+ * those peers are back that a process before this one had when it ended, at the latest after
+ * half a second. So a frame finds its receiver, and waits in its ring until then.
+ */
+void switch_begin_loading(struct switch_state *sw);
+void switch_settle(struct switch_state *sw);
+
 /* ---- handing over to another process ---- */
 
 /*
@@ -95,7 +105,6 @@ const struct port_counters *switch_removed_counters(const struct switch_state *s
 void switch_save_macs(const struct switch_state *sw, struct handover *handover);
 void switch_load_macs(struct switch_state *sw, const struct handover *handover);
 int switch_save(struct switch_state *sw, struct handover *handover, struct error *error);
-void switch_begin_loading(struct switch_state *sw);
 void switch_go_on(struct switch_state *sw);
 /* One port, in the order of the other process's; one that could not be handed over is passed over.
  */

@@ -275,12 +275,22 @@ static int accept_before(struct frontend *frontend, const char *path, int64_t de
 	);
 }
 
+/* From the session before; its file may have been removed since, or be another one's. */
+static bool has_listener(const struct frontend *frontend)
+{
+	struct stat status;
+
+	return frontend->listener >= 0 && lstat(frontend->path, &status) == 0
+	       && status.st_dev == frontend->device && status.st_ino == frontend->inode;
+}
+
 int frontend_accept(struct frontend *frontend, const char *path, int64_t deadline)
 {
 	struct place place;
 
-	if (frontend->listener >= 0)
+	if (has_listener(frontend))
 		return accept_before(frontend, path, deadline);
+	frontend_unlisten(frontend);
 	int error = find_place(frontend, path, &place);
 	if (error < 0)
 		return error;

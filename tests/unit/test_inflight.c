@@ -294,11 +294,10 @@ static void a_burst_that_was_half_written_loses_nothing(void **state)
 	const struct variant *variant = *state;
 
 	for (unsigned by_region = 0; variant->packed && by_region < 2; by_region++) {
+		const unsigned each = variant->form == GUEST_INDIRECT ? 1 : 2;
 		static struct rig rig;
-		struct variant indirect = *variant;
 
-		indirect.form = GUEST_INDIRECT; /* one descriptor each */
-		open_rig(&rig, &indirect, by_region);
+		open_rig(&rig, variant, by_region);
 		for (uint32_t round = 0; round < 8 * RING_SIZE; round++) {
 			struct guest_ring *ring = &rig.front.rings[TX];
 			struct vring_packed_desc before[RING_SIZE];
@@ -312,7 +311,7 @@ static void a_burst_that_was_half_written_loses_nothing(void **state)
 			memcpy(before, ring->packed_desc, sizeof(before));
 			assert_int_equal(vl_device_borrow(rig.front.device, 0, frames, 64), 4);
 			vl_device_give_back(rig.front.device, 0, 4);
-			unwrite(ring, before, from, written, 1);
+			unwrite(ring, before, from, written, each);
 			die(&rig);
 			assert_false(guest_ring_reap(ring, &used));
 			come_back(&rig);
@@ -324,6 +323,70 @@ static void a_burst_that_was_half_written_loses_nothing(void **state)
 			(void)send_numbered(&rig);
 			take(&rig, 64, 64);
 		}
+		close_rig(&rig);
+	}
+}
+
+/* Chains of all lengths: where each one ends is told by ids alone. */
+static void chains_of_a_half_written_burst_are_told_apart(void **state)
+{
+	static const unsigned lengths[][4] = {
+		{1, 1, 1, 3}, {1, 3, 1, 1}, {3, 1, 1, 1}, {2, 2, 1, 1}, {1, 2, 1, 2}};
+	const struct variant *variant = *state;
+
+	if (!variant->packed || variant->form == GUEST_INDIRECT)
+		return;
+	for (unsigned round = 0; round < 12 * COUNT_OF(lengths); round++) {
+		const unsigned *length = lengths[round % COUNT_OF(lengths)];
+		const unsigned written = 1 + round % 4;
+		struct vring_packed_desc before[RING_SIZE];
+		struct vl_frame frames[VL_BURST_MAX];
+		struct vl_net_header header = {0};
+		uint8_t bytes[FRAME_SIZE];
+		struct guest_used used;
+		static struct rig rig;
+		uint32_t slot = 0, heads[4];
+
+		open_rig(&rig, variant, round % 2);
+		/* Not always from the beginning. */
+		for (unsigned i = 0; i < round / 7; i++) {
+			assert_true(send_numbered(&rig));
+			take(&rig, 64, 64);
+		}
+		struct guest_ring *ring = &rig.front.rings[TX];
+		slot = ring->last_used;
+		for (unsigned i = 0; i < 4; i++) {
+			struct cuts cuts = {length[i] - 1, {20, 10}};
+
+			memset(bytes, (int)i + 1, sizeof(bytes));
+			heads[i] = slot;
+			slot = (slot + length[i]) % ring->size;
+			traffic_send(
+				&rig.front, TX, &header, bytes, sizeof(bytes), &cuts, GUEST_CHAINED
+			);
+		}
+		memcpy(before, ring->packed_desc, sizeof(before));
+		assert_int_equal(vl_device_borrow(rig.front.device, 0, frames, 64), 4);
+		vl_device_give_back(rig.front.device, 0, 4);
+		for (unsigned i = 0; i < 4; i++) {
+			if (i == 0 || i >= written)
+				ring->packed_desc[heads[i]] = before[heads[i]];
+		}
+		die(&rig);
+		come_back(&rig);
+		unsigned done = written > 1 ? written : 0;
+		for (unsigned i = 0; i < done; i++)
+			assert_true(guest_ring_reap(ring, &used));
+		assert_false(guest_ring_reap(ring, &used));
+		int n = vl_device_borrow(rig.front.device, 0, frames, 64);
+		assert_int_equal(n, 4 - done);
+		for (int i = 0; i < n; i++) {
+			assert_int_equal(frames[i].size, FRAME_SIZE);
+			assert_int_equal(frames[i].head[0], done + (unsigned)i + 1);
+		}
+		vl_device_give_back(rig.front.device, 0, (unsigned)n);
+		for (int i = 0; i < n; i++)
+			assert_true(guest_ring_reap(ring, &used));
 		close_rig(&rig);
 	}
 }
@@ -385,6 +448,49 @@ static void a_burst_to_the_driver_may_be_half_written(void **state)
 		close_rig(&rig);
 	}
 	more_features = 0;
+}
+
+/* Of an indirect buffer the place of its table is all that is left: nothing is written there. */
+static void odd_receive_buffers_are_not_undone(void **state)
+{
+	const struct variant *variant = *state;
+	const struct vl_frame *frames[4];
+	struct built_frame built[4];
+	enum vl_delivery results[4];
+	uint8_t bytes[FRAME_SIZE] = {9};
+	struct cuts cuts = {1, {12}};
+	struct guest_used used;
+	static struct rig rig;
+
+	if (!variant->packed)
+		return;
+	more_features = BIT(VL_F_MRG_RXBUF);
+	open_rig(&rig, variant, false);
+	more_features = 0;
+	struct guest_ring *ring = &rig.front.rings[RX];
+	const uint32_t each = variant->form == GUEST_INDIRECT ? 1 : 2;
+	struct vring_packed_desc before[RING_SIZE];
+	for (unsigned i = 0; i < 4; i++) {
+		frame_build(&built[i], bytes, FRAME_SIZE, 64, NULL);
+		frames[i] = &built[i].frame;
+	}
+	traffic_post(&rig.front, RX, 4, 128, &cuts, variant->form);
+	memcpy(before, ring->packed_desc, sizeof(before));
+	assert_int_equal(vl_device_copy_in(rig.front.device, 0, frames, 4, results), 4);
+	vl_device_flush(rig.front.device, 0);
+	unwrite(ring, before, 0, 3, each);
+	die(&rig);
+	more_features = BIT(VL_F_MRG_RXBUF);
+	come_back(&rig);
+	more_features = 0;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(guest_ring_reap(ring, &used));
+		assert_int_equal(used.written, 12 + FRAME_SIZE);
+	}
+	assert_false(guest_ring_reap(ring, &used));
+	assert_int_equal(traffic_deliver(&rig.front, 0, &built[3]), VL_DELIVERED);
+	assert_true(guest_ring_reap(ring, &used));
+	close_rig(&rig);
 }
 
 /* The driver began anew while there was no device: the same place, zeroed. */
@@ -642,7 +748,9 @@ int main(void)
 		VARIANT_TEST(what_was_not_completed_comes_again),
 		VARIANT_TEST(a_burst_that_was_not_shown_comes_again),
 		VARIANT_TEST(a_burst_that_was_half_written_loses_nothing),
+		VARIANT_TEST(chains_of_a_half_written_burst_are_told_apart),
 		VARIANT_TEST(a_burst_to_the_driver_may_be_half_written),
+		VARIANT_TEST(odd_receive_buffers_are_not_undone),
 		VARIANT_TEST(a_ring_that_was_made_anew_begins_at_the_start),
 		VARIANT_TEST(marked_chains_are_completed_once),
 	};
