@@ -21,40 +21,12 @@
 #include "base/log.h"
 #include "base/sigbus.h"
 #include "base/unix_socket.h"
-#include "port/port.h"
-#include "virtlane/device.h"
+#include "port/vhost.h"
 
 enum {
 	CONNECT_PAUSE_MIN_MS = 10,
 	CONNECT_PAUSE_MAX_MS = 1000,
 };
-
-struct port_vhost {
-	struct port port;
-	struct vl_device *device;
-	int listen_fd; /* -1: the port connects */
-	struct event *accept_event, *session_event, *control_event;
-	bool expects; /* a process before us had a session */
-	void *record; /* of the device, kept in a file named as the port; NULL: none */
-	struct event *connect_again; /* timer of a port that connects */
-	unsigned connect_pause_ms;   /* before the next try */
-	time_t session_begin;	     /* second, of the monotonic clock */
-	struct event *control_again; /* timer: there are more commands than one turn serves */
-	char peer[64];
-	bool failed; /* the last session ended because the peer broke the rules */
-	char last_error[ERROR_SIZE];
-	bool broken_logged;
-};
-
-static struct port_vhost *vhost_of(struct port *port)
-{
-	return (struct port_vhost *)port;
-}
-
-static const struct port_vhost *vhost_of_const(const struct port *port)
-{
-	return (const struct port_vhost *)port;
-}
 
 /* ---- data ---- */
 
@@ -205,7 +177,7 @@ static void on_announce(void *context, const uint8_t mac[6])
 /* ---- session ---- */
 
 static void start_session(struct port_vhost *vhost, int socket);
-static void look_for_peer(struct port_vhost *vhost);
+void vhost_look_for_peer(struct port_vhost *vhost);
 static time_t seconds(void)
 {
 	struct timespec now;
@@ -239,7 +211,7 @@ static void end_session(struct port_vhost *vhost, int error, const char *why)
 	if (vhost->accept_event != NULL)
 		event_add(vhost->accept_event, NULL);
 	else
-		look_for_peer(vhost);
+		vhost_look_for_peer(vhost);
 }
 
 static void on_session(evutil_socket_t, short, void *context)
@@ -268,8 +240,7 @@ static void describe_peer(struct port_vhost *vhost, int socket)
 		);
 }
 
-/* The event of a session that has begun: not watched yet. */
-static struct event *session_event(struct port_vhost *vhost, int socket)
+struct event *vhost_session_event(struct port_vhost *vhost, int socket)
 {
 	return event_new(vhost->port.hooks->base, socket, EV_READ | EV_PERSIST, on_session, vhost);
 }
@@ -277,7 +248,7 @@ static struct event *session_event(struct port_vhost *vhost, int socket)
 static void start_session(struct port_vhost *vhost, int socket)
 {
 	const char *name = vhost->port.settings.name;
-	struct event *event = session_event(vhost, socket);
+	struct event *event = vhost_session_event(vhost, socket);
 
 	if (event == NULL || vl_device_attach(vhost->device, socket) < 0) {
 		if (event != NULL)
@@ -361,7 +332,7 @@ static void on_connect_again(evutil_socket_t, short, void *context)
 }
 
 /* After a session. One that was short does not count as a return, however often it comes. */
-static void look_for_peer(struct port_vhost *vhost)
+void vhost_look_for_peer(struct port_vhost *vhost)
 {
 	if (vhost->failed)
 		vhost->connect_pause_ms = CONNECT_PAUSE_MAX_MS;
@@ -536,107 +507,6 @@ static void vhost_status(const struct port *port, struct port_status *out)
 		out->counters.rx_bytes += bytes;
 		out->counters.drops[DROP_QUEUE_DISABLED] += frames;
 	}
-}
-
-/* ---- handing over ---- */
-
-static int
-vhost_save(struct port *port, json_t *state, struct handover *handover, struct error *error)
-{
-	struct port_vhost *vhost = vhost_of(port);
-	struct vl_device_state device;
-	json_t *fds = json_array();
-	int result = vl_device_save(vhost->device, &device);
-
-	json_object_set_new(state, "listen", handover_put_fd(handover, vhost->listen_fd));
-	json_object_set_new(state, "peer", json_string(vhost->peer));
-	json_object_set_new(state, "failed", json_boolean(vhost->failed));
-	json_object_set_new(state, "last_error", json_string(vhost->last_error));
-	for (unsigned i = 0; result == 0 && i < device.fd_count; i++)
-		json_array_append_new(fds, handover_put_fd(handover, device.fds[i]));
-	json_object_set_new(state, "fds", fds);
-	if (result == 0)
-		json_object_set_new(state, "device", handover_put_bytes(device.bytes, device.size));
-	vl_device_state_free(&device);
-	if (result < 0 && result != -ENOTCONN)
-		return error_set(error, result, "cannot save the device: %s", strerror(-result));
-	return 0;
-}
-
-static void vhost_go_on(struct port *port)
-{
-	static const struct timeval at_once = {0};
-	struct port_vhost *vhost = vhost_of(port);
-
-	vl_device_go_on(vhost->device);
-	/* There may be more commands than the other process got round to. */
-	event_add(vhost->control_again, &at_once);
-	if (vhost->session_event == NULL && vhost->listen_fd < 0)
-		look_for_peer(vhost);
-}
-
-static void load_text(const json_t *state, const char *key, char *text, size_t size)
-{
-	const char *value = json_string_value(json_object_get(state, key));
-
-	(void)snprintf(text, size, "%s", value == NULL ? "" : value);
-}
-
-/* One whose memory cannot be mapped any more, because its peer has cut or sealed the file, loses
- * its session, and stops no upgrade. */
-static bool is_peers_fault(int error)
-{
-	return error == -ERANGE || error == -EPERM || error == -EACCES;
-}
-
-/* The device as it was, with its session. */
-static int load_session(struct port_vhost *vhost, struct port_legacy *legacy, struct error *error)
-{
-	const json_t *fds = json_object_get(legacy->state, "fds");
-	struct vl_device_state device = {0};
-
-	device.bytes = handover_get_bytes(json_object_get(legacy->state, "device"), &device.size);
-	device.fds = calloc(json_array_size(fds) + 1, sizeof(device.fds[0]));
-	if (device.bytes == NULL || device.fds == NULL) {
-		vl_device_state_free(&device);
-		return error_set(error, -EINVAL, "its device is missing");
-	}
-	for (size_t i = 0; i < json_array_size(fds); i++)
-		device.fds[device.fd_count++] =
-			handover_take_fd(legacy->handover, json_array_get(fds, i));
-	int result = vl_device_load(vhost->device, &device);
-	for (unsigned i = 0; result < 0 && i < device.fd_count; i++)
-		close(device.fds[i]);
-	vl_device_state_free(&device);
-	if (result < 0 && is_peers_fault(result)) {
-		(void)snprintf(
-			vhost->last_error,
-			sizeof(vhost->last_error),
-			"%s",
-			vl_device_reason(vhost->device)
-		);
-		vhost->failed = true;
-		vhost->peer[0] = '\0';
-		return 0;
-	}
-	if (result < 0)
-		return error_set(error, result, "%s", vl_device_reason(vhost->device));
-	vhost->session_event = session_event(vhost, vl_device_socket(vhost->device));
-	if (vhost->session_event == NULL || event_add(vhost->session_event, NULL) < 0)
-		return error_set(error, -ENOMEM, "out of memory");
-	return 0;
-}
-
-static int load(struct port_vhost *vhost, struct port_legacy *legacy, struct error *error)
-{
-	const json_t *state = legacy->state;
-
-	load_text(state, "peer", vhost->peer, sizeof(vhost->peer));
-	load_text(state, "last_error", vhost->last_error, sizeof(vhost->last_error));
-	vhost->failed = json_is_true(json_object_get(state, "failed"));
-	if (json_object_get(state, "device") != NULL)
-		return load_session(vhost, legacy, error);
-	return 0;
 }
 
 /* ---- life ---- */
@@ -827,7 +697,7 @@ int port_vhost_create(
 	if (result < 0)
 		error_set(error, result, "cannot create the device: %s", strerror(-result));
 	if (result == 0 && legacy != NULL)
-		result = load(vhost, legacy, error);
+		result = vhost_load(vhost, legacy, error);
 	if (result == 0 && settings->listen[0] != '\0')
 		result = start_listening(vhost, legacy, error);
 	else if (result == 0 && legacy == NULL)
