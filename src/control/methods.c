@@ -178,7 +178,7 @@ static json_t *method_worker_list(void *context, json_t *params, struct rpc_fail
 
 /* ---- log and version ---- */
 
-static json_t *log_levels_json(void)
+json_t *log_levels_json(void)
 {
 	json_t *levels = json_object();
 

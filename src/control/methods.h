@@ -35,5 +35,8 @@ json_t *method_config_save(void *context, json_t *params, struct rpc_failure *fa
  * the format ends with '!'. */
 bool params_unpack(json_t *params, struct rpc_failure *failure, const char *format, ...);
 
+/* {subject: level} of all subjects of the log. */
+json_t *log_levels_json(void);
+
 /* There is no such port. Returns NULL. */
 json_t *fail_no_port(struct rpc_failure *failure, const char *name);

@@ -182,19 +182,6 @@ static struct config *get_config(const struct handover *document, struct error *
 	return config;
 }
 
-static void put_log_levels(struct handover *document)
-{
-	json_t *levels = json_object();
-
-	for (enum log_subject subject = 0; subject < LOG_SUBJECT_COUNT; subject++)
-		json_object_set_new(
-			levels,
-			log_subject_name(subject),
-			json_string(log_level_name(log_get_level(subject)))
-		);
-	json_object_set_new(document->root, "log", levels);
-}
-
 static void get_log_levels(const struct handover *document)
 {
 	json_t *levels = json_object_get(document->root, "log");
@@ -311,7 +298,7 @@ static int hand_ports_over(struct upgrade *upgrade, struct error *error)
 
 	begin_document(&document);
 	put_config(&document, sw);
-	put_log_levels(&document);
+	json_object_set_new(document.root, "log", log_levels_json());
 	json_object_set_new(
 		document.root,
 		"control",
@@ -416,7 +403,7 @@ static int say_settings(struct upgrade *upgrade, struct error *error)
 
 	begin_document(&document);
 	put_config(&document, *upgrade->subject.sw);
-	put_log_levels(&document);
+	json_object_set_new(document.root, "log", log_levels_json());
 	json_object_set_new(document.root, "nice", json_integer(own_nice()));
 	int result = handover_send(upgrade->socket, &document, error);
 	handover_fini(&document);

@@ -120,7 +120,7 @@ def test_a_front_end_that_is_killed_disturbs_nobody(switch, seeded, say, ring):
         report = others.report()
     (direction,) = report["directions"]
     say(f"{direction['sent']} frames of others, longest way {direction['latency_ns']['max'] / 1e6:.1f} ms")
-    assert direction["sent"] > 100000
+    assert direction["sent"] > 20000
     assert report["reconnects"] == direction["lost"] == direction["corrupt"] == direction["reordered"] == 0
     # Its place is free for the next one.
     with Pktgen("--verify", "--time", 0.2, "--threads", 1, switch.path("a.sock"), switch.path("b.sock")) as again:
