@@ -5,6 +5,7 @@ Frames have sequence numbers and checked contents. A frame that the switch had c
 is damaged, and no process but the switch's restarts.
 """
 
+import os
 import re
 import time
 
@@ -78,6 +79,21 @@ def test_nothing_is_lost_when_the_switch_is_killed(make_switch, seeded, say, rin
 def test_nothing_is_lost_when_the_switch_connects(make_switch, seeded, say, ring):
     """The same with a driver that listens, and a switch that comes to it."""
     check_kills(make_switch("connect"), seeded, say, ring, 1, "listen:")
+
+
+def test_a_driver_listens_anew_if_its_socket_was_removed(make_switch):
+    switch = make_switch("connect")
+    with Pktgen("--verify", "--reconnect", 30, "--time", 0, "--rate", "10k", "--threads", 1,
+                "listen:" + switch.path("a.sock"), "listen:" + switch.path("b.sock")) as client:
+        switch.wait_state("b", "up")
+        os.unlink(switch.path("a.sock"))
+        switch.kill()
+        switch.start()
+        switch.wait_state("a", "up")
+        switch.wait_state("b", "up")
+        client.interrupt()
+        (direction,) = client.report()["directions"]
+    assert direction["lost"] == 0
 
 
 @pytest.mark.parametrize("ring", ["split", "packed"])
