@@ -192,7 +192,7 @@ static int start(struct daemon *daemon, struct config_plan *plan)
 		return DAEMON_FAILED;
 	}
 	switch_set_state_directory(daemon->control.sw, daemon->state);
-	switch_begin_loading(daemon->control.sw);
+	switch_hold(daemon->control.sw);
 	status = apply_start(daemon, plan);
 	switch_settle(daemon->control.sw);
 	return status;

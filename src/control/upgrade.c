@@ -530,7 +530,7 @@ static int take_settings(struct upgrade *upgrade, int socket, int *nice, struct 
 	if (result < 0)
 		return result;
 	switch_set_state_directory(*upgrade->subject.sw, upgrade->subject.state_directory);
-	switch_begin_loading(*upgrade->subject.sw);
+	switch_hold(*upgrade->subject.sw);
 	return 0;
 }
 

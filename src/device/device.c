@@ -437,11 +437,11 @@ void device_watch_memory(const struct vl_device *device, const struct memory *me
 		device_watch_region(device, &memory->regions[i], mapped);
 }
 
-void device_drop_log(struct vl_device *device)
+void device_drop_memory(struct vl_device *device, struct memory **memory)
 {
-	device_watch_memory(device, device->log, false);
-	memory_destroy(device->log);
-	device->log = NULL;
+	device_watch_memory(device, *memory, false);
+	memory_destroy(*memory);
+	*memory = NULL;
 }
 
 void device_reset(struct vl_device *device)
@@ -451,8 +451,8 @@ void device_reset(struct vl_device *device)
 		device_set_kick(device, i, -1);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		forget_queue(device, i);
-	device_drop_log(device);
-	device_drop_inflight(device);
+	device_drop_memory(device, &device->log);
+	device_drop_memory(device, &device->inflight);
 	close_fd(&device->log_fd);
 	device->features = (struct vl_features){0};
 	device->status = 0;
@@ -543,9 +543,7 @@ void vl_device_detach(struct vl_device *device)
 	if (device->backend != NULL)
 		memcpy(device->reason, device->backend->reason, sizeof(device->reason));
 	device_reset(device);
-	device_watch_memory(device, device->memory, false);
-	memory_destroy(device->memory);
-	device->memory = NULL;
+	device_drop_memory(device, &device->memory);
 	backend_destroy(device->backend);
 	device->backend = NULL;
 }

@@ -179,8 +179,9 @@ void device_watch_region(
 	const struct vl_device *device, const struct memory_region *region, bool mapped
 );
 void device_watch_memory(const struct vl_device *device, const struct memory *memory, bool mapped);
-/* Unmap the dirty log, if there is one; no queue may be live. */
-void device_drop_log(struct vl_device *device);
+/* Unmap what the device has of the peer's, if it is there: memory, log, in-flight region; no queue
+ * may be live. */
+void device_drop_memory(struct vl_device *device, struct memory **memory);
 /* Stop and forget everything about the rings, the driver's wishes and its status. */
 void device_reset(struct vl_device *device);
 
@@ -208,7 +209,6 @@ void device_forget_record(struct vl_device *device, unsigned index);
 int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout, int *fd);
 /* Go on by what is in a region, and keep it up to date; fd stays the caller's. */
 int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd);
-void device_drop_inflight(struct vl_device *device);
 
 /* ---- session.c: what the session calls ---- */
 

@@ -116,19 +116,24 @@ static int place_in_region(struct vl_device *device, unsigned index, struct ring
 	uint64_t bytes = inflight_queue_bytes(config->packed, layout->queue_size);
 	const struct memory_region *region = &device->inflight->regions[0];
 	const char *why = "the in-flight region is for smaller rings";
-	int error = -EINVAL;
+	int resumed = -EINVAL; /* or 1, or 0: it begins here */
 
 	if (index >= layout->queue_count)
 		return 0;
 	uint8_t *part = region->host + index * bytes;
-	if (config->size <= layout->queue_size && region->size / bytes > index)
-		error = vq->resume ? inflight_resume(part, config, &why)
-				   : inflight_begin(part, config);
-	if (error < 0) {
-		device_explain(device, "queue %u: %s", index, why);
-		return error;
+	if (config->size > layout->queue_size || region->size / bytes <= index) {
+		/* not for this ring */
+	} else if (vq->resume) {
+		resumed = inflight_resume(part, config, &why);
+	} else {
+		inflight_begin(part, config);
+		resumed = 0;
 	}
-	if (error == 1)
+	if (resumed < 0) {
+		device_explain(device, "queue %u: %s", index, why);
+		return resumed;
+	}
+	if (resumed == 1)
 		config->guess_fresh = false;
 	if (config->packed)
 		config->place = inflight_place((void *)part);
@@ -180,13 +185,6 @@ int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout,
 	return 0;
 }
 
-void device_drop_inflight(struct vl_device *device)
-{
-	device_watch_memory(device, device->inflight, false);
-	memory_destroy(device->inflight);
-	device->inflight = NULL;
-}
-
 int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd)
 {
 	struct memory_region_request request = {
@@ -208,7 +206,7 @@ int device_set_inflight(struct vl_device *device, const struct vhost_inflight *l
 		return error;
 	}
 	device_unpublish_all(device);
-	device_drop_inflight(device);
+	device_drop_memory(device, &device->inflight);
 	device->inflight = region;
 	device->inflight_layout = *layout;
 	device_watch_memory(device, region, true);

@@ -54,7 +54,7 @@ static int set_features(void *context, uint64_t features)
 	if (changed == UINT64_C(1) << VL_F_LOG_ALL) {
 		/* Another migration brings another log. */
 		if (!vl_features_have(&wanted, VL_F_LOG_ALL))
-			device_drop_log(device);
+			device_drop_memory(device, &device->log);
 		return device_publish_all(device);
 	}
 	/* Only a driver that begins anew negotiates, be it for the same. */
@@ -116,8 +116,7 @@ static int set_memory(
 		return error;
 	}
 	device_unpublish_all(device);
-	device_watch_memory(device, device->memory, false);
-	memory_destroy(device->memory);
+	device_drop_memory(device, &device->memory);
 	device_watch_memory(device, memory, true);
 	return replace_memory(device, memory);
 }
@@ -190,7 +189,7 @@ static int set_log(void *context, const struct memory_region_request *request, i
 
 	/* The old one is gone in any case: its front end looks at the new one alone. */
 	device_unpublish_all(device);
-	device_drop_log(device);
+	device_drop_memory(device, &device->log);
 	int error = -EINVAL;
 	if (request->size < dirty_log_needs(device->memory))
 		why = "the log is too small for the memory";

@@ -169,7 +169,8 @@ static bool mend_burst(
 )
 {
 	struct vring_packed_desc *desc = config->desc;
-	const uint32_t written = config->read_only ? 0 : place->written;
+	const uint32_t written =
+		config->read_only ? 0 : __atomic_load_n(&place->written, __ATOMIC_RELAXED);
 	const bool single =
 		!(flags_at(config, from.slot) & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT));
 	uint16_t id;
@@ -207,13 +208,11 @@ decode_word(const struct ring_config *config, ring_word word, struct place *used
 	return used->slot < config->size && old->slot < config->size;
 }
 
-bool inflight_resume_place(struct ring_place *place, struct ring_config *config)
+/* What place->word said, and was checked. */
+static bool resume_between(
+	struct ring_place *place, struct ring_config *config, struct place used, struct place old
+)
 {
-	ring_word word = __atomic_load_n(&place->word, __ATOMIC_RELAXED);
-	struct place used, old;
-
-	if (!decode_word(config, word, &used, &old))
-		return false;
 	/* One that was used looks like this, too, at the beginning of each other lap. */
 	if (is_new(config)) {
 		if (!is_start(used) && !is_start(old))
@@ -226,6 +225,14 @@ bool inflight_resume_place(struct ring_place *place, struct ring_config *config)
 		return false;
 	config->position = (struct ring_position){used.slot, used.slot, used.wrap, used.wrap};
 	return true;
+}
+
+bool inflight_resume_place(struct ring_place *place, struct ring_config *config)
+{
+	ring_word word = __atomic_load_n(&place->word, __ATOMIC_RELAXED);
+	struct place used, old;
+
+	return decode_word(config, word, &used, &old) && resume_between(place, config, used, old);
 }
 
 void inflight_begin_place(struct ring_place *place, const struct ring_config *config)
@@ -305,7 +312,7 @@ static int packed_resume(struct inflight_packed *part, struct ring_config *confi
 	}
 	/* If it is not of this ring, as a driver may make one anew in the same place, it says
 	 * nothing; the front end does. */
-	bool resumed = knows_better(config, old, used) || inflight_resume_place(place, config);
+	bool resumed = knows_better(config, old, used) || resume_between(place, config, used, old);
 	struct place at = {config->position.used_next, config->position.used_wrap};
 	if (resumed && !packed_takes_over(part, config, at)) {
 		*why = "the in-flight region has chains that are not the next ones of the ring";
@@ -339,45 +346,47 @@ split_takes_over(const struct inflight_split *part, const struct ring_config *co
 	return true;
 }
 
-static int split_resume(struct inflight_split *part, struct ring_config *config, const char **why)
+static void
+split_set_up(struct inflight_split *part, const struct ring_config *config, uint16_t used)
 {
-	const struct vring_used *ring = config->device;
-	uint16_t used = __atomic_load_n(&ring->idx, __ATOMIC_RELAXED);
-
-	if (!split_takes_over(part, config, used)) {
-		*why = "the in-flight region has chains that are not the next ones of the ring";
-		return -EINVAL;
-	}
-	for (uint32_t i = 0; i < config->size; i++)
-		part->desc[i].inflight = 0;
-	part->used_idx = used;
-	config->position.next = used;
-	return 1;
-}
-
-static void split_set_up(struct inflight_split *part, const struct ring_config *config)
-{
-	const struct vring_used *ring = config->device;
-
 	for (uint32_t i = 0; i < config->size; i++)
 		part->desc[i].inflight = 0;
 	part->features = 0;
 	part->desc_num = (uint16_t)config->size;
 	part->last_batch_head = 0;
-	part->used_idx = __atomic_load_n(&ring->idx, __ATOMIC_RELAXED);
+	part->used_idx = used;
 	/* release: as above */
 	__atomic_store_n(&part->version, INFLIGHT_VERSION, __ATOMIC_RELEASE);
 }
 
+static uint16_t split_used(const struct ring_config *config)
+{
+	const struct vring_used *used = config->device;
+
+	return __atomic_load_n(&used->idx, __ATOMIC_RELAXED);
+}
+
+static int split_resume(struct inflight_split *part, struct ring_config *config, const char **why)
+{
+	uint16_t used = split_used(config);
+
+	if (!split_takes_over(part, config, used)) {
+		*why = "the in-flight region has chains that are not the next ones of the ring";
+		return -EINVAL;
+	}
+	split_set_up(part, config, used);
+	config->position.next = used;
+	return 1;
+}
+
 /* ---- both ---- */
 
-int inflight_begin(void *part, const struct ring_config *config)
+void inflight_begin(void *part, const struct ring_config *config)
 {
 	if (config->packed)
 		packed_set_up(part, config);
 	else
-		split_set_up(part, config);
-	return 0;
+		split_set_up(part, config, split_used(config));
 }
 
 int inflight_resume(void *part, struct ring_config *config, const char **why)
@@ -387,8 +396,10 @@ int inflight_resume(void *part, struct ring_config *config, const char **why)
 	/* Both begin alike. */
 	uint16_t version = __atomic_load_n(&split->version, __ATOMIC_ACQUIRE);
 
-	if (version == 0)
-		return inflight_begin(part, config);
+	if (version == 0) {
+		inflight_begin(part, config);
+		return 0;
+	}
 	if (version != INFLIGHT_VERSION || split->features != 0) {
 		*why = "the in-flight region is of a version that is not known here";
 		return -EINVAL;

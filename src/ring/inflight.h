@@ -78,8 +78,8 @@ static inline struct ring_place *inflight_place(struct inflight_packed *part)
  * ring, or what it says cannot be; *why is a static sentence, and nothing was changed.
  */
 int inflight_resume(void *part, struct ring_config *config, const char **why);
-/* Use a part afresh, for a ring at config->position. Returns 0. */
-int inflight_begin(void *part, const struct ring_config *config);
+/* Use a part afresh, for a ring at config->position. */
+void inflight_begin(void *part, const struct ring_config *config);
 
 /*
  * The same for what inflight_place() points at alone, of a packed ring. False: it is not of this

@@ -4,7 +4,6 @@
  * always stops them: they are left without queues, and have passed a quiescent state.
  */
 #include <errno.h>
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,16 +20,6 @@ struct frozen {
 	unsigned dropped_count;
 	struct port_settings dropped[];
 };
-
-static unsigned port_count(const struct switch_state *sw)
-{
-	return atomic_load_explicit(&((struct switch_state *)sw)->port_count, memory_order_relaxed);
-}
-
-static struct port *port_at(const struct switch_state *sw, unsigned place)
-{
-	return switch_port(sw, sw->order[place]);
-}
 
 /* ---- stopping and going on ---- */
 
@@ -57,8 +46,8 @@ static void continue_workers(struct switch_state *sw)
 
 static int drop_ports(struct switch_state *sw, struct error *error)
 {
-	for (unsigned i = 0; i < port_count(sw);) {
-		const struct port *port = port_at(sw, i);
+	for (unsigned i = 0; i < switch_port_count(sw);) {
+		const struct port *port = switch_port_at(sw, i);
 		struct port_settings *kept = &sw->frozen->dropped[sw->frozen->dropped_count];
 
 		if (port->ops->save != NULL) {
@@ -133,7 +122,7 @@ static void wires_of_json(const json_t *list, struct port *port)
 static int
 save_port(struct switch_state *sw, unsigned place, struct handover *handover, struct error *error)
 {
-	struct port *port = port_at(sw, place);
+	struct port *port = switch_port_at(sw, place);
 	json_t *state = json_object();
 	struct port_counters counters;
 
@@ -159,99 +148,45 @@ save_port(struct switch_state *sw, unsigned place, struct handover *handover, st
 	return result;
 }
 
-/* ---- waiting for peers ---- */
-
-enum {
-	SETTLE_MS = 500, /* longer than QEMU usually pauses between tries */
-	SETTLE_LOOK_MS = 2,
-};
-
-static unsigned expected_ports(const struct switch_state *sw)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < port_count(sw); i++) {
-		const struct port *port = port_at(sw, i);
-
-		count += port->ops->expects != NULL && port->ops->expects(port);
-	}
-	return count;
-}
-
-static void on_settle(evutil_socket_t, short, void *context)
-{
-	static const struct timeval pause = {.tv_usec = SETTLE_LOOK_MS * 1000};
-	struct switch_state *sw = context;
-	unsigned missing = expected_ports(sw);
-
-	if (!sw->loading)
-		return; /* it could not wait */
-	if (missing > 0 && sw->settle_looks-- > 0) {
-		event_add(sw->settle_timer, &pause);
-		return;
-	}
-	if (missing > 0)
-		log_info(LOG_SWITCH, "%u peers have not come back; frames flow", missing);
-	switch_go_on(sw);
-}
-
-void switch_settle(struct switch_state *sw)
-{
-	unsigned missing = expected_ports(sw);
-
-	sw->settle_timer = evtimer_new(sw->hooks.base, on_settle, sw);
-	sw->settle_looks = SETTLE_MS / SETTLE_LOOK_MS;
-	if (missing > 0)
-		log_info(LOG_SWITCH, "waiting for %u peers to come back", missing);
-	if (sw->settle_timer == NULL)
-		switch_go_on(sw);
-	else
-		on_settle(-1, 0, sw);
-}
-
 int switch_save(struct switch_state *sw, struct handover *handover, struct error *error)
 {
-	if (sw->loading)
+	if (sw->holding)
 		switch_go_on(sw);
-	sw->frozen =
-		calloc(1, sizeof(*sw->frozen) + port_count(sw) * sizeof(sw->frozen->dropped[0]));
+	sw->frozen = calloc(
+		1, sizeof(*sw->frozen) + switch_port_count(sw) * sizeof(sw->frozen->dropped[0])
+	);
 	if (sw->frozen == NULL)
 		return error_set(error, -ENOMEM, "out of memory");
 	int result = drop_ports(sw, error);
 	stop_workers(sw);
 	json_object_set_new(handover->root, "ports", json_array());
 	json_object_set_new(handover->root, "removed", counters_json(&sw->removed));
-	for (unsigned i = 0; result == 0 && i < port_count(sw); i++)
+	for (unsigned i = 0; result == 0 && i < switch_port_count(sw); i++)
 		result = save_port(sw, i, handover, error);
 	if (result < 0)
 		switch_go_on(sw);
 	return result;
 }
 
-void switch_begin_loading(struct switch_state *sw)
-{
-	sw->loading = true;
-}
-
-/* Ports of another process are nobody's up to now. */
-static void assign_loaded(struct switch_state *sw)
+/* Ports that came while the switch was held are nobody's up to now. */
+static void assign_held(struct switch_state *sw)
 {
 	/* All of them before any is polled: frames of one go to the others. */
-	for (unsigned i = 0; i < port_count(sw); i++) {
-		struct port *port = port_at(sw, i);
+	for (unsigned i = 0; i < switch_port_count(sw); i++) {
+		struct port *port = switch_port_at(sw, i);
 
 		if (port->ops->go_on != NULL)
 			port->ops->go_on(port);
 	}
-	for (unsigned i = 0; i < port_count(sw); i++) {
-		struct port *port = port_at(sw, i);
+	for (unsigned i = 0; i < switch_port_count(sw); i++) {
+		struct port *port = switch_port_at(sw, i);
 
 		for (unsigned queue = 0; queue < port->settings.queues; queue++) {
 			if (assign_queue(sw, port, queue) < 0)
 				log_error(LOG_SWITCH, "%s: out of memory", port->settings.name);
 		}
 	}
-	sw->loading = false;
+	sw->holding = false;
 }
 
 void switch_go_on(struct switch_state *sw)
@@ -259,12 +194,12 @@ void switch_go_on(struct switch_state *sw)
 	struct frozen *frozen = sw->frozen;
 	struct error error;
 
-	if (sw->loading) {
-		assign_loaded(sw);
+	if (sw->holding) {
+		assign_held(sw);
 		return;
 	}
 	for (unsigned i = 0; i < frozen->saved; i++) {
-		struct port *port = port_at(sw, i);
+		struct port *port = switch_port_at(sw, i);
 
 		port->ops->go_on(port);
 	}

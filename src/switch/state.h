@@ -16,7 +16,7 @@ struct switch_state {
 	struct port_hooks hooks;
 	struct event *timer;
 	struct frozen *frozen; /* handover.c: of a switch that was saved; else NULL */
-	bool loading;	       /* handover.c: ports wait, for a process or for peers */
+	bool holding;	       /* ports that are added wait, for a process or for peers */
 	struct event *settle_timer;
 	unsigned settle_looks;		/* so many more */
 	struct port_counters removed;	/* sums of ports that were deleted */
@@ -39,6 +39,17 @@ static inline struct port *switch_port(const struct switch_state *sw, unsigned i
 {
 	/* acquire: the port's content before the pointer to it */
 	return atomic_load_explicit(&((struct switch_state *)sw)->ports[id], memory_order_acquire);
+}
+
+static inline unsigned switch_port_count(const struct switch_state *sw)
+{
+	return atomic_load_explicit(&((struct switch_state *)sw)->port_count, memory_order_relaxed);
+}
+
+/* In the order of their creation. */
+static inline struct port *switch_port_at(const struct switch_state *sw, unsigned place)
+{
+	return switch_port(sw, sw->order[place]);
 }
 
 /* Return when every worker has passed: what was unpublished before is not used after. A worker may

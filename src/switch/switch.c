@@ -39,11 +39,6 @@ void switch_set_state_directory(struct switch_state *sw, const char *directory)
 	sw->hooks.state_directory = directory;
 }
 
-static unsigned port_count(const struct switch_state *sw)
-{
-	return atomic_load_explicit(&((struct switch_state *)sw)->port_count, memory_order_relaxed);
-}
-
 /* ---- hooks of the ports ---- */
 
 static void hook_synchronize(void *context)
@@ -107,18 +102,18 @@ static void rebalance(struct switch_state *sw)
 	struct balance_move move;
 	unsigned count = 0, n = 0;
 
-	if (sw->loading || !sw->settings.rebalance || sw->settings.worker_count == 1
+	if (sw->holding || !sw->settings.rebalance || sw->settings.worker_count == 1
 	    || ++sw->settled < SETTLE_SECONDS)
 		return;
-	for (unsigned i = 0; i < port_count(sw); i++)
-		count += switch_port(sw, sw->order[i])->settings.queues;
+	for (unsigned i = 0; i < switch_port_count(sw); i++)
+		count += switch_port_at(sw, i)->settings.queues;
 	struct balance_queue *queues = calloc(count + 1, sizeof(queues[0]));
 	struct queue_name {
 		struct port *port;
 		unsigned queue;
 	} *names = calloc(count + 1, sizeof(names[0]));
-	for (unsigned i = 0; queues != NULL && names != NULL && i < port_count(sw); i++) {
-		struct port *port = switch_port(sw, sw->order[i]);
+	for (unsigned i = 0; queues != NULL && names != NULL && i < switch_port_count(sw); i++) {
+		struct port *port = switch_port_at(sw, i);
 
 		for (unsigned queue = 0; queue < port->settings.queues; queue++) {
 			queues[n].worker = (unsigned)sw->assigned[port->id][queue];
@@ -152,8 +147,8 @@ static void on_tick(evutil_socket_t, short, void *context)
 	uint32_t now = switch_now();
 
 	handle_lost_memory();
-	for (unsigned i = 0; i < port_count(sw); i++) {
-		struct port *port = switch_port(sw, sw->order[i]);
+	for (unsigned i = 0; i < switch_port_count(sw); i++) {
+		struct port *port = switch_port_at(sw, i);
 
 		port->ops->tick(port);
 		sample_queue_loads(port, (double)(cycles - sw->sampled_at));
@@ -280,8 +275,8 @@ void switch_destroy(struct switch_state *sw)
 {
 	if (sw == NULL)
 		return;
-	while (port_count(sw) > 0)
-		remove_port(sw, switch_port(sw, sw->order[port_count(sw) - 1]));
+	while (switch_port_count(sw) > 0)
+		remove_port(sw, switch_port(sw, sw->order[switch_port_count(sw) - 1]));
 	for (unsigned i = 0; i < sw->settings.worker_count; i++)
 		worker_stop(&sw->workers[i]);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
@@ -299,8 +294,8 @@ void switch_destroy(struct switch_state *sw)
 
 static struct port *find_port(const struct switch_state *sw, const char *name)
 {
-	for (unsigned i = 0; i < port_count(sw); i++) {
-		struct port *port = switch_port(sw, sw->order[i]);
+	for (unsigned i = 0; i < switch_port_count(sw); i++) {
+		struct port *port = switch_port_at(sw, i);
 
 		if (strcmp(port->settings.name, name) == 0)
 			return port;
@@ -327,7 +322,7 @@ const struct port_settings *switch_port_find(const struct switch_state *sw, cons
 
 const struct port_settings *switch_port_next(const struct switch_state *sw, unsigned *cursor)
 {
-	if (*cursor >= port_count(sw))
+	if (*cursor >= switch_port_count(sw))
 		return NULL;
 	return &switch_port(sw, sw->order[(*cursor)++])->settings;
 }
@@ -442,8 +437,8 @@ static void clear_counters(struct switch_state *sw, unsigned id)
  * or which ports there are; `leaving` (may be NULL) is about to be removed. */
 static void pair_ports(struct switch_state *sw, const struct port *leaving)
 {
-	for (unsigned i = 0; i < port_count(sw); i++) {
-		struct port *port = switch_port(sw, sw->order[i]);
+	for (unsigned i = 0; i < switch_port_count(sw); i++) {
+		struct port *port = switch_port_at(sw, i);
 		const char *wanted = port->settings.policy.cross_connect;
 		struct port *partner = wanted[0] == '\0' ? NULL : find_port(sw, wanted);
 
@@ -468,7 +463,7 @@ static void pair_ports(struct switch_state *sw, const struct port *leaving)
 static void remove_port(struct switch_state *sw, struct port *port)
 {
 	unsigned id = port->id;
-	unsigned n = port_count(sw), place = 0;
+	unsigned n = switch_port_count(sw), place = 0;
 
 	while (sw->order[place] != id)
 		place++;
@@ -490,14 +485,14 @@ static void remove_port(struct switch_state *sw, struct port *port)
 int switch_port_publish(struct switch_state *sw, struct port *port, struct error *error)
 {
 	clear_counters(sw, port->id);
-	sw->order[port_count(sw)] = port->id;
-	atomic_store_explicit(&sw->port_count, port_count(sw) + 1, memory_order_relaxed);
+	sw->order[switch_port_count(sw)] = port->id;
+	atomic_store_explicit(&sw->port_count, switch_port_count(sw) + 1, memory_order_relaxed);
 	if (port->id >= atomic_load_explicit(&sw->id_limit, memory_order_relaxed))
 		atomic_store_explicit(&sw->id_limit, port->id + 1, memory_order_relaxed);
 	/* release: the port's content before the pointer to it */
 	atomic_store_explicit(&sw->ports[port->id], port, memory_order_release);
 	int result = fix_addresses(sw, port, &port->settings.policy, error);
-	for (unsigned i = 0; result == 0 && !sw->loading && i < port->settings.queues; i++) {
+	for (unsigned i = 0; result == 0 && !sw->holding && i < port->settings.queues; i++) {
 		result = assign_queue(sw, port, i);
 		if (result < 0)
 			error_set(error, result, "out of memory");

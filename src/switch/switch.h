@@ -89,7 +89,7 @@ const struct port_counters *switch_removed_counters(const struct switch_state *s
  * those peers are back that a process before this one had when it ended, at the latest after
  * half a second. So a frame finds its receiver, and waits in its ring until then.
  */
-void switch_begin_loading(struct switch_state *sw);
+void switch_hold(struct switch_state *sw);
 void switch_settle(struct switch_state *sw);
 
 /* ---- handing over to another process ---- */
@@ -99,7 +99,7 @@ void switch_settle(struct switch_state *sw);
  * the MAC table, then, in one go, the ports. Ports that cannot be handed over (ethdev, virtio) are
  * deleted by switch_save(), and are made again by who goes on.
  *
- * After switch_save() and switch_begin_loading() no frame moves until switch_go_on(), in one of the
+ * After switch_save() and switch_hold() no frame moves until switch_go_on(), in one of the
  * two processes. The other ends without switch_destroy().
  */
 void switch_save_macs(const struct switch_state *sw, struct handover *handover);
