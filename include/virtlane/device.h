@@ -68,6 +68,10 @@ struct vl_device_config {
 	 * to survive a peer that cuts its file short (SIGBUS). Control thread. */
 	void (*memory_mapped)(void *context, void *start, size_t size);
 	void (*memory_unmapping)(void *context, void *start, size_t size);
+	/* A guest comes here by postcopy: when the descriptor is readable, call
+	 * vl_device_process(). -1: none. The old one is closed after the call. NULL: PAGEFAULT is
+	 * not offered. Control thread. */
+	void (*arrivals_changed)(void *context, int old_fd, int new_fd);
 	/* VHOST_USER_SEND_RARP: tell the network that `mac` is here now. Control thread. */
 	void (*announce)(void *context, const uint8_t mac[6]);
 	void *context; /* of all of these */
@@ -117,9 +121,9 @@ void vl_device_set_offloads(struct vl_device *device, uint32_t offloads);
  * no queue runs; vl_device_go_on() starts those of the one that is to go on, and the other is
  * destroyed. Between save and go_on no other control call may be made.
  *
- * save: -ENOMEM, all is as it was. load: -ENOTCONN: the device had no session; -EPROTO: it is of
- * another version; -EINVAL: of a device with other queues, or damaged; or what failed;
- * vl_device_reason() has words. After a failure destroy the device.
+ * save: -ENOMEM; -EBUSY: a guest is coming here by postcopy; all is as it was. load: -ENOTCONN: the
+ * device had no session; -EPROTO: it is of another version; -EINVAL: of a device with other queues,
+ * or damaged; or what failed; vl_device_reason() has words. After a failure destroy the device.
  */
 struct vl_device_state {
 	void *bytes;
@@ -160,6 +164,7 @@ struct vl_device_status {
 	unsigned memory_regions;
 	uint64_t memory_size; /* bytes */
 	unsigned queue_count; /* virtqueues that vl_device_queue_status() knows */
+	bool memory_arrives;  /* postcopy: pages still come from where the guest was */
 	unsigned pairs_up;    /* pairs in use: started, enabled and chosen by the driver */
 };
 void vl_device_status(const struct vl_device *device, struct vl_device_status *out);

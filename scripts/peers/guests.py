@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stock Debian kernels as guests: in QEMU, and as a User Mode Linux process."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -152,13 +153,18 @@ class Qemu(Guest):
         else:
             super()._booted()
 
-    def migrate_to(self, other):
+    def monitor(self):
+        """Of one that migrates."""
+        return Qmp(self._qmp_path)
+
+    def migrate_to(self, other, postcopy=False):
         """What QEMU says of the migration."""
-        qmp = Qmp(self._qmp_path)
-        try:
-            return qmp.migrate(other._migration_path)
-        finally:
-            qmp.close()
+        with contextlib.closing(self.monitor()) as qmp:
+            if postcopy:
+                qmp.allow_postcopy()
+                with contextlib.closing(other.monitor()) as there:
+                    there.allow_postcopy()
+            return qmp.migrate(other._migration_path, postcopy=postcopy)
 
     def close(self):
         super().close()

@@ -34,15 +34,27 @@ class Qmp:
             if "return" in answer:
                 return answer["return"]
 
-    def migrate(self, path, timeout=60):
-        """To a QEMU that waits at a socket; returns what QEMU says of it in the end."""
-        self.run("migrate-set-parameters", **{"max-bandwidth": 1 << 25, "downtime-limit": 300})
+    def allow_postcopy(self):
+        """Of the migration that comes, at both of its ends."""
+        self.run("migrate-set-capabilities", capabilities=[{"capability": "postcopy-ram", "state": True}])
+
+    def migrate(self, path, timeout=60, postcopy=False):
+        """To a QEMU that waits at a socket; returns what QEMU says of it in the end.
+
+        postcopy: the guest moves at once, and nearly all of its memory behind it.
+        """
+        self.run("migrate-set-parameters", **{
+            "max-bandwidth": 1 << 25, "downtime-limit": 300, "max-postcopy-bandwidth": 1 << 25})
         self.run("migrate", uri=f"unix:{path}")
         result = {}
 
         def ended():
             result.update(self.run("query-migrate"))
             return result.get("status") in ("completed", "failed", "cancelled")
+
+        if postcopy:
+            until(lambda: self.run("query-migrate").get("status") == "active", "the migration's start")
+            self.run("migrate-start-postcopy")
 
         try:
             until(ended, "the migration's end", timeout)

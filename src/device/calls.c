@@ -89,7 +89,8 @@ bool vl_device_sleep(struct vl_device *device, unsigned pair)
 		return true;
 	bool more = ring_notify_on(&queue->ring, queue->ring.packed);
 	queue_log_ring(queue);
-	return !more;
+	/* When what it waits for has come, control says that the queue has changed. */
+	return !more || queue->ring.waiting;
 }
 
 bool vl_device_is_silent(const struct vl_device *device, unsigned pair)

@@ -116,6 +116,25 @@ static void queue_log_setup(
 		queue->logged[1].size = ring_desc_bytes(config->size);
 }
 
+/* Whether its areas can be used; all are asked for. */
+static bool ring_is_here(
+	struct vl_device *device,
+	const struct vhost_vring_addr *address,
+	const struct ring_config *config
+)
+{
+	const struct memory *memory = device->memory;
+	bool desc = memory_is_here(memory, address->desc_user_addr, ring_desc_bytes(config->size));
+	bool driver = memory_is_here(
+		memory, address->avail_user_addr, ring_driver_bytes(config->packed, config->size)
+	);
+	bool own = memory_is_here(
+		memory, address->used_user_addr, ring_device_bytes(config->packed, config->size)
+	);
+
+	return desc && driver && own;
+}
+
 /* 1: *config is filled; 0: something has not been said yet; -errno: what was said is wrong. */
 static int ring_configure(struct vl_device *device, unsigned index, struct ring_config *config)
 {
@@ -170,6 +189,8 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 		);
 		return -EFAULT;
 	}
+	if (device->memory->by_reach && !ring_is_here(device, address, config))
+		return 0;
 	if (packed && (config->position.next >= size || config->position.used_next >= size)) {
 		device_explain(device, "queue %u: its base is outside the ring", index);
 		return -EINVAL;
@@ -544,6 +565,7 @@ void vl_device_detach(struct vl_device *device)
 		memcpy(device->reason, device->backend->reason, sizeof(device->reason));
 	device_reset(device);
 	device_drop_memory(device, &device->memory);
+	device_drop_arrivals(device);
 	backend_destroy(device->backend);
 	device->backend = NULL;
 }
@@ -570,6 +592,11 @@ int vl_device_process(struct vl_device *device)
 	if (device->backend == NULL)
 		return -ENOTCONN;
 	int result = backend_process(device->backend);
+	if (result >= 0) {
+		int error = device_take_arrivals(device);
+
+		result = error < 0 ? error : result;
+	}
 	/* A control queue that was started just now may have been kicked before. */
 	if (result == 0 && device_serve_control(device))
 		result = 1;
@@ -599,6 +626,7 @@ void vl_device_status(const struct vl_device *device, struct vl_device_status *o
 		.memory_size = memory_size(device->memory),
 		.queue_count = device->queue_count,
 		.pairs_up = vl_device_active_pairs(device),
+		.memory_arrives = device_listens(device),
 	};
 }
 

@@ -102,8 +102,9 @@ struct vl_device {
 	struct memory *log;	 /* the dirty log, mapped as one region; NULL: none */
 	struct memory *inflight; /* region for who comes after us, mapped; NULL: none */
 	struct vhost_inflight inflight_layout;
-	int log_fd;		 /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
-	struct backend *backend; /* the session; NULL: none */
+	struct arrivals *arrivals; /* of a guest that comes by postcopy; NULL: none does */
+	int log_fd;		   /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
+	struct backend *backend;   /* the session; NULL: none */
 	char reason[BACKEND_REASON_SIZE];
 	unsigned queue_count; /* with the control queue */
 
@@ -209,6 +210,25 @@ void device_forget_record(struct vl_device *device, unsigned index);
 int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout, int *fd);
 /* Go on by what is in a region, and keep it up to date; fd stays the caller's. */
 int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd);
+
+/* ---- postcopy.c: in the order of the messages ---- */
+
+bool device_can_postcopy(const struct vl_device *device);
+/* Whether memory that is shared now is to arrive while the guest runs. */
+bool device_listens(const struct vl_device *device);
+/* *fd is the caller's. */
+int device_advise(struct vl_device *device, int *fd);
+int device_listen(struct vl_device *device);
+/* The last region of a table that nobody sees yet. */
+int device_enter_arrivals(struct vl_device *device, struct memory *memory);
+/* Where a touch of a region's first byte is a request; 0: there is none. */
+uint64_t device_fault_address(const struct vl_device *device, uint64_t guest_address);
+int device_begin_arrivals(struct vl_device *device);
+int device_end_postcopy(struct vl_device *device);
+/* Go on with what was waiting for pages that have come; -errno as of device_publish(). */
+int device_take_arrivals(struct vl_device *device);
+/* No region may wait for any more. */
+void device_drop_arrivals(struct vl_device *device);
 
 /* ---- session.c: what the session calls ---- */
 

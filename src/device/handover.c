@@ -190,6 +190,10 @@ int vl_device_save(struct vl_device *device, struct vl_device_state *out)
 	*out = (struct vl_device_state){0};
 	if (device->backend == NULL)
 		return -ENOTCONN;
+	/* Faults are asked of this process. */
+	if (device->arrivals != NULL && (device_listens(device) || device->memory == NULL))
+		return -EBUSY;
+	device_drop_arrivals(device);
 	out->bytes = malloc(writer.size_max);
 	out->fds = calloc(writer.fds_max, sizeof(out->fds[0]));
 	if (out->bytes == NULL || out->fds == NULL) {

@@ -89,6 +89,28 @@ static int check_log(struct vl_device *device, const struct memory *memory, cons
 	return -EINVAL;
 }
 
+static int map_memory(
+	struct vl_device *device,
+	const struct memory *old,
+	const struct memory_region_request *request,
+	int fd,
+	struct memory **out,
+	const char **why
+)
+{
+	int error = device_map(device, old, request, fd, out, why);
+
+	if (error < 0 || !device_listens(device))
+		return error;
+	error = device_enter_arrivals(device, *out);
+	if (error < 0) {
+		*why = "a memory region cannot be mapped twice";
+		memory_unmap(&(*out)->regions[(*out)->count - 1]);
+		memory_free_table(*out);
+	}
+	return error;
+}
+
 static int set_memory(
 	void *context, const struct memory_region_request *requests, const int *fds, unsigned count
 )
@@ -101,7 +123,7 @@ static int set_memory(
 	for (unsigned i = 0; i < count; i++) {
 		struct memory *more;
 
-		error = device_map(device, memory, &requests[i], fds[i], &more, &why);
+		error = map_memory(device, memory, &requests[i], fds[i], &more, &why);
 		if (error < 0) {
 			device_explain(device, "SET_MEM_TABLE: %s", why);
 			memory_destroy(memory);
@@ -126,7 +148,7 @@ static int add_memory(void *context, const struct memory_region_request *request
 	struct vl_device *device = context;
 	struct memory *memory, *old = device->memory;
 	const char *why = "";
-	int error = device_map(device, old, request, fd, &memory, &why);
+	int error = map_memory(device, old, request, fd, &memory, &why);
 
 	if (error < 0) {
 		device_explain(device, "ADD_MEM_REG: %s", why);
@@ -203,6 +225,33 @@ static int set_log(void *context, const struct memory_region_request *request, i
 	device->log = log;
 	device_watch_memory(device, log, true);
 	return device_publish_all(device);
+}
+
+/* ---- postcopy ---- */
+
+static int advise(void *context, int *fd)
+{
+	return device_advise(context, fd);
+}
+
+static int listen_for_faults(void *context)
+{
+	return device_listen(context);
+}
+
+static uint64_t fault_address(void *context, uint64_t guest_address)
+{
+	return device_fault_address(context, guest_address);
+}
+
+static int begin_arrivals(void *context)
+{
+	return device_begin_arrivals(context);
+}
+
+static int end_postcopy(void *context)
+{
+	return device_end_postcopy(context);
 }
 
 /* ---- for who comes after us ---- */
@@ -521,6 +570,11 @@ const struct backend_ops device_backend_ops = {
 	.remove_memory = remove_memory,
 	.set_log = set_log,
 	.set_log_fd = set_log_fd,
+	.postcopy_advise = advise,
+	.postcopy_listen = listen_for_faults,
+	.postcopy_fault_address = fault_address,
+	.postcopy_begin = begin_arrivals,
+	.postcopy_end = end_postcopy,
 	.get_inflight = get_inflight,
 	.set_inflight = set_inflight,
 	.set_vring_size = set_vring_size,
@@ -546,6 +600,8 @@ struct backend_config device_backend_config(struct vl_device *device)
 		.device = device,
 		.queue_count = device->queue_count,
 		.queue_num = device->config.queue_pairs,
-		.protocol_features = OFFERED_PROTOCOL_FEATURES,
+		.protocol_features = OFFERED_PROTOCOL_FEATURES
+				     | (uint64_t)device_can_postcopy(device)
+					       << VL_PROTOCOL_F_PAGEFAULT,
 	};
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Regions of a peer's memory, see memory.h. */
 #include "memory/memory.h"
+#include "memory/arrivals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -174,6 +175,7 @@ static int map_region(
 		.mapping = mapping,
 		.mapping_size = size,
 		.file_offset = request->file_offset,
+		.page_size = page,
 		.fd = own,
 	};
 	return 0;
@@ -211,8 +213,10 @@ int memory_add(
 		free(memory);
 		return error;
 	}
-	if (count > 0)
+	if (count > 0) {
 		memcpy(memory->regions, old->regions, count * sizeof(old->regions[0]));
+		memory->by_reach = old->by_reach;
+	}
 	*out = memory;
 	return 0;
 }
@@ -235,6 +239,7 @@ int memory_remove(
 		if (memory == NULL)
 			return -ENOMEM;
 		*removed = *region;
+		memory->by_reach = old->by_reach;
 		for (unsigned from = 0, to = 0; from < old->count; from++) {
 			if (from != i)
 				memory->regions[to++] = old->regions[from];
@@ -245,8 +250,25 @@ int memory_remove(
 	return -ENOENT;
 }
 
-void memory_unmap(const struct memory_region *region)
+int memory_map_again(struct memory_region *region)
 {
+	uint64_t lead = (uint64_t)(region->host - (uint8_t *)region->mapping);
+	void *mapping = map_in_step(
+		region->fd, region->file_offset - lead, region->mapping_size, region->page_size
+	);
+
+	if (mapping == MAP_FAILED)
+		return -errno;
+	(void)madvise(mapping, region->mapping_size, MADV_DONTDUMP);
+	region->mapping = mapping;
+	region->host = (uint8_t *)mapping + lead;
+	return 0;
+}
+
+void memory_unmap(struct memory_region *region)
+{
+	if (region->arriving != NULL)
+		arrivals_leave(region);
 	munmap(region->mapping, region->mapping_size);
 	close(region->fd);
 }
@@ -284,40 +306,40 @@ void *memory_at_user(const struct memory *memory, uint64_t user_address, uint64_
 	return NULL;
 }
 
-bool memory_covers(
-	const struct memory *memory, uint64_t guest_address, uint64_t size, unsigned *hint
+uint8_t *memory_reach(
+	const struct memory *memory,
+	uint64_t guest_address,
+	uint64_t *run,
+	unsigned *hint,
+	bool *later
 )
 {
-	uint64_t run;
+	uint8_t *at = memory_at_guest(memory, guest_address, run, hint);
 
-	while (size > 0) {
-		if (memory_at_guest(memory, guest_address, &run, hint) == NULL)
-			return false;
-		if (run >= size)
-			return true;
-		guest_address += run;
-		size -= run;
-	}
-	return true;
+	if (at == NULL)
+		return NULL;
+	struct arriving *arriving = memory->regions[*hint].arriving;
+	if (arriving != NULL && !arrivals_reach(arriving, at, run))
+		*later = true;
+	return at;
 }
 
-bool memory_read(
-	const struct memory *memory, uint64_t guest_address, void *to, size_t size, unsigned *hint
-)
+bool memory_is_here(const struct memory *memory, uint64_t user_address, uint64_t size)
 {
-	uint8_t *cursor = to;
+	bool here = true;
 
-	while (size > 0) {
-		uint64_t run;
-		const uint8_t *from = memory_at_guest(memory, guest_address, &run, hint);
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+		uint64_t offset = user_address - region->user_address;
 
-		if (from == NULL)
-			return false;
-		size_t piece = run < size ? (size_t)run : size;
-		memcpy(cursor, from, piece);
-		cursor += piece;
-		guest_address += piece;
-		size -= piece;
+		if (region->arriving == NULL || offset >= region->size)
+			continue;
+		/* All of them, so that all are asked for. */
+		for (uint64_t run; size > 0; size -= run, offset += run) {
+			run = size;
+			if (!arrivals_reach(region->arriving, region->host + offset, &run))
+				here = false;
+		}
 	}
-	return true;
+	return here;
 }

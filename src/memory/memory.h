@@ -25,11 +25,14 @@ struct memory_region {
 	void *mapping; /* what mmap() returned, and its size */
 	size_t mapping_size;
 	uint64_t file_offset;
-	int fd; /* of the file, our own: for a process that comes after this one */
+	uint64_t page_size; /* bytes, of the file's pages */
+	int fd;		    /* of the file, our own: for a process that comes after this one */
+	struct arriving *arriving; /* its pages come by and by (arrivals.h); NULL: all are here */
 };
 
 struct memory {
 	unsigned count;
+	bool by_reach; /* the data path has to use memory_reach() */
 	struct memory_region regions[];
 };
 
@@ -61,7 +64,9 @@ int memory_remove(
 	struct memory **out,
 	struct memory_region *removed
 );
-void memory_unmap(const struct memory_region *region);
+void memory_unmap(struct memory_region *region);
+/* Map what a region maps once more: mapping and host change. */
+int memory_map_again(struct memory_region *region);
 /* Free the table only; its mappings live on in the table that replaced it. */
 void memory_free_table(struct memory *memory);
 /* Free the table and unmap its regions. NULL is fine. */
@@ -96,6 +101,21 @@ memory_at_guest(const struct memory *memory, uint64_t guest_address, uint64_t *r
 	return NULL;
 }
 
+/*
+ * The same for any memory. *later is set if what is there cannot be used yet: it has been asked for
+ * then.
+ */
+uint8_t *memory_reach(
+	const struct memory *memory,
+	uint64_t guest_address,
+	uint64_t *run,
+	unsigned *hint,
+	bool *later
+);
+/* Whether `size` bytes at a user address, which are mapped, can be used now; otherwise they have
+ * been asked for. */
+bool memory_is_here(const struct memory *memory, uint64_t user_address, uint64_t size);
+
 /* The guest address of what is mapped at `at`; false if that is no memory of the peer's. */
 static inline bool
 memory_guest_address(const struct memory *memory, const void *at, uint64_t *guest_address)
@@ -111,12 +131,3 @@ memory_guest_address(const struct memory *memory, const void *at, uint64_t *gues
 	}
 	return false;
 }
-
-/* Whether all of `size` bytes at a guest address are mapped, in one region or several. */
-bool memory_covers(
-	const struct memory *memory, uint64_t guest_address, uint64_t size, unsigned *hint
-);
-/* Copy `size` bytes at a guest address to `to`; may span regions; false if any is not mapped. */
-bool memory_read(
-	const struct memory *memory, uint64_t guest_address, void *to, size_t size, unsigned *hint
-);

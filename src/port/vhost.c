@@ -144,6 +144,21 @@ static void on_control_kick_changed(void *context, int, int new_fd)
 		);
 }
 
+/* Pages of a guest that comes by postcopy. */
+static void on_arrivals_changed(void *context, int, int new_fd)
+{
+	struct port_vhost *vhost = context;
+
+	if (vhost->arrivals_event != NULL)
+		event_free(vhost->arrivals_event);
+	vhost->arrivals_event = new_fd < 0 ? NULL : vhost_session_event(vhost, new_fd);
+	if (new_fd >= 0
+	    && (vhost->arrivals_event == NULL || event_add(vhost->arrivals_event, NULL) < 0))
+		log_error(
+			LOG_VHOST, "%s: cannot watch for arriving pages", vhost->port.settings.name
+		);
+}
+
 static void on_queue_changed(void *context, unsigned pair)
 {
 	struct port_vhost *vhost = context;
@@ -447,7 +462,13 @@ static void describe_session(
 	out->state = device->pairs_up > 0 ? PORT_UP : PORT_CONNECTED;
 	if (out->state == PORT_UP)
 		return;
-	if (device->memory_regions == 0)
+	if (device->memory_arrives)
+		(void)snprintf(
+			out->reason,
+			sizeof(out->reason),
+			"the guest is being migrated here: its rings' memory has not come yet"
+		);
+	else if (device->memory_regions == 0)
 		(void)snprintf(
 			out->reason, sizeof(out->reason), "the peer has not shared its memory yet"
 		);
@@ -624,6 +645,9 @@ static int open_device(struct port_vhost *vhost)
 		.queue_changed = on_queue_changed,
 		.kick_changed = on_kick_changed,
 		.control_kick_changed = on_control_kick_changed,
+		/* With more pairs QEMU (10) waits for ever for an answer to what it has not sent,
+		 * with the guest half moved. Not offered, it says so before it begins. */
+		.arrivals_changed = settings->queues == 1 ? on_arrivals_changed : NULL,
 		.announce = on_announce,
 		.memory_mapped = on_memory_mapped,
 		.memory_unmapping = on_memory_unmapping,

@@ -26,6 +26,10 @@ int vhost_save(struct port *port, json_t *state, struct handover *handover, stru
 	if (result == 0)
 		json_object_set_new(state, "device", handover_put_bytes(device.bytes, device.size));
 	vl_device_state_free(&device);
+	if (result == -EBUSY)
+		return error_set(
+			error, result, "a guest is being migrated here; try again when it has come"
+		);
 	if (result < 0 && result != -ENOTCONN)
 		return error_set(error, result, "cannot save the device: %s", strerror(-result));
 	return 0;

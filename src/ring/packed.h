@@ -34,17 +34,13 @@ static inline int packed_walk_indirect(
 	uint32_t span_max
 )
 {
-	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
-
 	if (ring_check_indirect(ring, bytes) < 0)
 		return -1;
 	for (uint32_t i = 0; i < bytes / sizeof(struct vring_packed_desc); i++) {
 		struct vring_packed_desc desc;
 
-		if (!memory_read(
-			    memory, address + i * sizeof(desc), &desc, sizeof(desc), &ring->hint
-		    ))
-			return ring_break(ring, "an indirect table lies outside the shared memory");
+		if (ring_read_indirect(ring, address + i * sizeof(desc), &desc, sizeof(desc)) < 0)
+			return -1;
 		if (ring_add_span(
 			    ring,
 			    chain,

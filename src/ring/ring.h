@@ -80,7 +80,10 @@ struct ring {
 	bool next_wrap, used_wrap, signalled_wrap; /* packed: wrap counters */
 	bool odd;				   /* packed: see ring_place */
 	uint32_t walked; /* descriptors looked at since the user set it to zero */
-	bool notify_me;	 /* the driver was asked for notifications, when `next` was ... */
+	/* The next chain cannot be taken now: its memory has been asked for. Set by each take. */
+	bool waiting;
+	bool ahead;	/* looking at what comes, so that it is asked for: see ring_look_ahead() */
+	bool notify_me; /* the driver was asked for notifications, when `next` was ... */
 	uint16_t notify_next;
 	bool notify_wrap;
 	unsigned hint;	     /* memory region used last */
@@ -142,7 +145,8 @@ struct ring_position ring_position_decode(uint32_t base, bool packed);
 
 /*
  * Take the next chain. Its spans are stored from `spans` on, at most `span_max`.
- * Returns 1, 0 if the driver has made nothing more available, or -EPROTO (the ring is broken).
+ * Returns 1, 0 if the driver has made nothing more available or what it has made available cannot
+ * be used yet (ring->waiting), or -EPROTO (the ring is broken).
  */
 static inline int ring_take(
 	struct ring *ring,
@@ -222,6 +226,9 @@ static inline void ring_notify_off(struct ring *ring, const bool packed);
 
 static inline int ring_break(struct ring *ring, const char *why)
 {
+	/* It will be judged when it is taken. */
+	if (ring->ahead)
+		return -1;
 	atomic_store_explicit(&ring->broken, why, memory_order_release);
 	return -1;
 }
@@ -263,6 +270,51 @@ static inline void ring_drop_held(struct ring *ring, uint32_t count, uint32_t de
 	ring->held_count -= count;
 }
 
+/* Where a guest address is mapped, and *run bytes from there on; NULL: nowhere, and the ring is
+ * broken, as `outside` says, or it cannot be used yet. For a look ahead at chains it is enough to
+ * know where, but not for what they are made of (`content`). */
+static inline uint8_t *ring_reach(
+	struct ring *ring, uint64_t address, uint64_t *run, const bool content, const char *outside
+)
+{
+	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
+	bool later = false;
+	uint8_t *at = memory->by_reach ? memory_reach(memory, address, run, &ring->hint, &later)
+				       : memory_at_guest(memory, address, run, &ring->hint);
+
+	if (later)
+		ring->waiting = true;
+	else if (at == NULL)
+		(void)ring_break(ring, outside);
+	return later && (content || !ring->ahead) ? NULL : at;
+}
+
+/* Copy one descriptor of an indirect table, which may lie across regions. */
+static inline int ring_read_indirect(struct ring *ring, uint64_t address, void *to, size_t size)
+{
+	uint8_t *cursor = to;
+
+	while (size > 0) {
+		uint64_t run;
+		const uint8_t *from = ring_reach(
+			ring,
+			address,
+			&run,
+			true,
+			"an indirect table lies outside the shared memory"
+		);
+
+		if (from == NULL)
+			return -1;
+		size_t piece = run < size ? (size_t)run : size;
+		memcpy(cursor, from, piece);
+		cursor += piece;
+		address += piece;
+		size -= piece;
+	}
+	return 0;
+}
+
 /* Add one buffer to a chain; it is split where it crosses regions. */
 static inline int ring_add_span(
 	struct ring *ring,
@@ -274,7 +326,6 @@ static inline int ring_add_span(
 	bool writable
 )
 {
-	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
 	uint32_t used = chain->readable_spans + chain->writable_spans;
 
 	if (++chain->descriptors > RING_CHAIN_MAX)
@@ -289,10 +340,12 @@ static inline int ring_add_span(
 		chain->readable_size += size;
 	while (size > 0) {
 		uint64_t run;
-		uint8_t *data = memory_at_guest(memory, address, &run, &ring->hint);
+		uint8_t *data = ring_reach(
+			ring, address, &run, false, "a buffer lies outside the shared memory"
+		);
 
 		if (data == NULL)
-			return ring_break(ring, "a buffer lies outside the shared memory");
+			return -1;
 		if (used == span_max)
 			return ring_break(ring, "a chain has too many pieces");
 		uint32_t piece = run < size ? (uint32_t)run : size;
@@ -407,7 +460,7 @@ ALWAYS_INLINE bool ring_place_step(
 #include "ring/packed.h"
 #include "ring/split.h"
 
-static inline int ring_take(
+static inline int ring_take_next(
 	struct ring *ring,
 	const bool packed,
 	struct ring_chain *chain,
@@ -416,8 +469,44 @@ static inline int ring_take(
 )
 {
 	*chain = (struct ring_chain){0};
-	return packed ? packed_take(ring, chain, spans, span_max)
-		      : split_take(ring, chain, spans, span_max);
+	ring->waiting = false;
+	int got = packed ? packed_take(ring, chain, spans, span_max)
+			 : split_take(ring, chain, spans, span_max);
+	return got < 0 && ring->waiting ? 0 : got;
+}
+
+/* What cannot be used has been asked for; the same for the chains behind it, so that one wait is
+ * for all of them. */
+static inline void
+ring_look_ahead(struct ring *ring, const bool packed, struct iovec *spans, uint32_t span_max)
+{
+	struct ring_mark mark = ring_mark(ring);
+	const bool odd = ring->odd;
+	struct ring_chain chain;
+	uint32_t n = 0;
+
+	ring->ahead = true;
+	while (n++ < RING_BURST_MAX && ring_take_next(ring, packed, &chain, spans, span_max) == 1)
+		continue;
+	ring->ahead = false;
+	ring->odd = odd;
+	ring->waiting = true;
+	ring_rewind(ring, mark);
+}
+
+static inline int ring_take(
+	struct ring *ring,
+	const bool packed,
+	struct ring_chain *chain,
+	struct iovec *spans,
+	uint32_t span_max
+)
+{
+	int got = ring_take_next(ring, packed, chain, spans, span_max);
+
+	if (got == 0 && ring->waiting)
+		ring_look_ahead(ring, packed, spans, span_max);
+	return got;
 }
 
 ALWAYS_INLINE uint32_t ring_take_plain(
@@ -431,7 +520,7 @@ ALWAYS_INLINE uint32_t ring_take_plain(
 {
 	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
 
-	if (ring->hint >= memory->count)
+	if (memory->by_reach || ring->hint >= memory->count)
 		return 0;
 	if (ring->hint != ring->recent[0]) {
 		ring->recent[1] = ring->recent[0];

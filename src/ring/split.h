@@ -52,22 +52,16 @@ static inline int split_walk_scattered(
 	uint32_t span_max
 )
 {
-	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
 	uint32_t index = 0;
 
-	if (!memory_covers(
-		    memory, address, (uint64_t)count * sizeof(struct vring_desc), &ring->hint
-	    ))
-		return ring_break(ring, "an indirect table lies outside the shared memory");
 	for (uint32_t walked = 0; walked < count; walked++) {
 		struct vring_desc desc;
 
 		if (index >= count)
 			return ring_break(ring, "a descriptor's next is outside its table");
-		if (!memory_read(
-			    memory, address + index * sizeof(desc), &desc, sizeof(desc), &ring->hint
-		    ))
-			return ring_break(ring, "an indirect table lies outside the shared memory");
+		if (ring_read_indirect(ring, address + index * sizeof(desc), &desc, sizeof(desc))
+		    < 0)
+			return -1;
 		if (desc.flags & VRING_DESC_F_INDIRECT)
 			return ring_break(ring, "an indirect table inside an indirect table");
 		if (ring_add_span(
@@ -97,14 +91,17 @@ static inline int split_walk_indirect(
 	uint32_t span_max
 )
 {
-	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
 	uint32_t count = bytes / (uint32_t)sizeof(struct vring_desc);
 	uint64_t run;
 
 	if (ring_check_indirect(ring, bytes) < 0)
 		return -1;
-	const void *table = memory_at_guest(memory, address, &run, &ring->hint);
-	if (table == NULL || run < bytes)
+	const void *table = ring_reach(
+		ring, address, &run, true, "an indirect table lies outside the shared memory"
+	);
+	if (table == NULL)
+		return -1;
+	if (run < bytes)
 		return split_walk_scattered(ring, address, count, chain, spans, span_max);
 	return split_walk(ring, table, count, 0, true, chain, spans, span_max);
 }

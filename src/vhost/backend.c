@@ -25,6 +25,12 @@ enum {
 	BIT_PROTOCOL_FEATURES = VL_F_PROTOCOL_FEATURES,
 };
 
+/* What a handler may return beside 0 and errors. */
+enum {
+	SILENCE = 1, /* no answer, whatever the format says */
+	ANSWER = 2,  /* by the message, likewise */
+};
+
 typedef int (*handler)(struct backend *backend, struct vhost_message *message);
 
 void backend_explain(struct backend *backend, const char *format, ...)
@@ -162,12 +168,41 @@ static struct memory_region_request region_request(const struct vhost_region *re
 	};
 }
 
+/*
+ * Between POSTCOPY_LISTEN and POSTCOPY_END regions are answered by where touches of them are
+ * requests for pages. When the front end has noted that, for all of them, it says so by one more
+ * such message with a u64 alone, which is not answered.
+ */
+static bool is_ready_for_faults(const struct backend *backend, const struct vhost_message *message)
+{
+	return backend->listens && message->header.size == sizeof(message->payload.u64)
+	       && message->fd_count == 0;
+}
+
+static int begin_faults(struct backend *backend, const struct vhost_message *message)
+{
+	if (message->payload.u64 != 0)
+		return refuse(backend, -EPROTO, "the front end cannot serve page faults");
+	int error = backend->config.ops->postcopy_begin(backend->config.device);
+	return error < 0 ? error : SILENCE;
+}
+
+static int answer_region(struct backend *backend, struct vhost_region *region)
+{
+	region->user_address = backend->config.ops->postcopy_fault_address(
+		backend->config.device, region->guest_address
+	);
+	return ANSWER;
+}
+
 static int set_mem_table(struct backend *backend, struct vhost_message *message)
 {
-	const struct vhost_mem_table *table = &message->payload.table;
-	struct memory_region_request requests[VHOST_TABLE_REGIONS_MAX];
+	struct vhost_mem_table *table = &message->payload.table;
+	struct memory_region_request requests[VHOST_TABLE_REGIONS_MAX] = {0};
 	uint32_t count = table->count;
 
+	if (is_ready_for_faults(backend, message))
+		return begin_faults(backend, message);
 	if (count > VHOST_TABLE_REGIONS_MAX
 	    || message->header.size < offsetof(struct vhost_mem_table, regions[count]))
 		return refuse(backend, -EINVAL, "more regions than the message has");
@@ -180,9 +215,12 @@ static int set_mem_table(struct backend *backend, struct vhost_message *message)
 		);
 	for (uint32_t i = 0; i < count; i++)
 		requests[i] = region_request(&table->regions[i]);
-	return backend->config.ops->set_memory(
+	int error = backend->config.ops->set_memory(
 		backend->config.device, requests, message->fds, count
 	);
+	for (uint32_t i = 0; error == 0 && backend->listens && i < count; i++)
+		(void)answer_region(backend, &table->regions[i]);
+	return error == 0 && backend->listens ? ANSWER : error;
 }
 
 static int get_max_mem_slots(struct backend *, struct vhost_message *message)
@@ -193,17 +231,28 @@ static int get_max_mem_slots(struct backend *, struct vhost_message *message)
 
 static int add_mem_reg(struct backend *backend, struct vhost_message *message)
 {
-	struct memory_region_request request = region_request(&message->payload.region.region);
+	struct vhost_region *region = &message->payload.region.region;
+	struct memory_region_request request = region_request(region);
 
+	if (is_ready_for_faults(backend, message))
+		return begin_faults(backend, message);
+	if (message->header.size != sizeof(message->payload.region))
+		return refuse(backend, -EPROTO, "a region has 40 bytes");
 	if (message->fd_count != 1)
 		return refuse(backend, -EINVAL, "a region without a file");
-	return backend->config.ops->add_memory(backend->config.device, &request, message->fds[0]);
+	int error =
+		backend->config.ops->add_memory(backend->config.device, &request, message->fds[0]);
+	return error == 0 && backend->listens ? answer_region(backend, region) : error;
 }
 
 static int rem_mem_reg(struct backend *backend, struct vhost_message *message)
 {
 	struct memory_region_request request = region_request(&message->payload.region.region);
 
+	if (is_ready_for_faults(backend, message))
+		return begin_faults(backend, message);
+	if (message->header.size != sizeof(message->payload.region))
+		return refuse(backend, -EPROTO, "a region has 40 bytes");
 	return backend->config.ops->remove_memory(backend->config.device, &request);
 }
 
@@ -330,6 +379,40 @@ static int set_log_fd(struct backend *backend, struct vhost_message *message)
 	return backend->config.ops->set_log_fd(backend->config.device, vhost_take_fd(message));
 }
 
+/* ---- postcopy ---- */
+
+/* Without a descriptor there is none. */
+static int postcopy_advise(struct backend *backend, struct vhost_message *message)
+{
+	int fd = -1;
+
+	if (backend_has(backend, VL_PROTOCOL_F_PAGEFAULT))
+		(void)backend->config.ops->postcopy_advise(backend->config.device, &fd);
+	set_reply(message, 0);
+	if (fd >= 0)
+		message->fds[message->fd_count++] = fd;
+	return 0;
+}
+
+static int postcopy_listen(struct backend *backend, struct vhost_message *)
+{
+	if (!backend_has(backend, VL_PROTOCOL_F_PAGEFAULT))
+		return refuse(backend, -EOPNOTSUPP, "PAGEFAULT was not negotiated");
+	int error = backend->config.ops->postcopy_listen(backend->config.device);
+
+	backend->listens = error == 0;
+	return error;
+}
+
+static int postcopy_end(struct backend *backend, struct vhost_message *message)
+{
+	int error = backend->config.ops->postcopy_end(backend->config.device);
+
+	backend->listens = false;
+	reply_u64(message, error < 0 ? 1 : 0);
+	return 0;
+}
+
 /* ---- what is in flight ---- */
 
 /* Without a descriptor, and with a size of zero, there is none. */
@@ -441,7 +524,7 @@ static int answer_no_session(struct backend *, struct vhost_message *message)
 }
 
 /* GET_SHMEM_CONFIG: no regions.
- * GET_SHARED_OBJECT, POSTCOPY_ADVISE: no descriptor. */
+ * GET_SHARED_OBJECT: no descriptor. */
 static int answer_nothing(struct backend *backend, struct vhost_message *message)
 {
 	static const uint32_t sizes[VHOST_REQUEST_COUNT] = {
@@ -479,8 +562,9 @@ static const handler handlers[VHOST_REQUEST_COUNT] = {
 	[VHOST_USER_GET_CONFIG] = get_config,
 	[VHOST_USER_SET_CONFIG] = set_config,
 	[VHOST_USER_CREATE_CRYPTO_SESSION] = answer_no_session,
-	[VHOST_USER_POSTCOPY_ADVISE] = answer_nothing,
-	[VHOST_USER_POSTCOPY_END] = answer_error,
+	[VHOST_USER_POSTCOPY_ADVISE] = postcopy_advise,
+	[VHOST_USER_POSTCOPY_LISTEN] = postcopy_listen,
+	[VHOST_USER_POSTCOPY_END] = postcopy_end,
 	[VHOST_USER_GET_INFLIGHT_FD] = get_inflight_fd,
 	[VHOST_USER_SET_INFLIGHT_FD] = set_inflight_fd,
 	[VHOST_USER_RESET_DEVICE] = reset_device,
@@ -537,7 +621,8 @@ static int send_reply(struct backend *backend, struct vhost_message *message)
 	 * answered by a status; the reader closes them in any case. */
 	struct vhost_message reply = {.header = message->header};
 
-	if (message->header.request == VHOST_USER_GET_INFLIGHT_FD) {
+	if (message->header.request == VHOST_USER_GET_INFLIGHT_FD
+	    || message->header.request == VHOST_USER_POSTCOPY_ADVISE) {
 		reply.fd_count = message->fd_count;
 		memcpy(reply.fds, message->fds, sizeof(reply.fds));
 	}
@@ -566,7 +651,9 @@ static int handle(struct backend *backend)
 
 	if (error == -EPROTO)
 		return error;
-	if (error == 0 && format->reply == VHOST_REPLY_PAYLOAD)
+	if (error == SILENCE)
+		return 0;
+	if (error == ANSWER || (error == 0 && format->reply == VHOST_REPLY_PAYLOAD))
 		return send_reply(backend, message);
 	if (!can_ack)
 		return error;

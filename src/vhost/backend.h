@@ -32,6 +32,14 @@ struct backend_ops {
 	/* Where writes are logged, in guest addresses; fd stays the session's. */
 	int (*set_log)(void *device, const struct memory_region_request *request, int fd);
 	int (*set_log_fd)(void *device, int fd); /* -1: none */
+	/* Postcopy. *fd is the session's then. */
+	int (*postcopy_advise)(void *device, int *fd);
+	int (*postcopy_listen)(void *device);
+	/* Where, in our address space, a touch of the region's first byte is a request; 0: none. */
+	uint64_t (*postcopy_fault_address)(void *device, uint64_t guest_address);
+	/* Requests are served from now on. */
+	int (*postcopy_begin)(void *device);
+	int (*postcopy_end)(void *device);
 	/* A region for the queue_count rings of queue_size descriptors: sets the other fields, and
 	 * *fd, which is the session's then. */
 	int (*get_inflight)(void *device, struct vhost_inflight *layout, int *fd);
@@ -73,6 +81,7 @@ struct backend {
 	int socket;		    /* owned */
 	int request_fd;		    /* BACKEND_REQ channel, owned; -1: none */
 	uint64_t protocol_features; /* negotiated */
+	bool listens;		    /* between POSTCOPY_LISTEN and POSTCOPY_END */
 	uint32_t last_request;	    /* number of the last complete message; 0: none */
 	struct vhost_reader reader;
 	char reason[BACKEND_REASON_SIZE]; /* why the session failed, or the last refusal */

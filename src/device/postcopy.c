@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A guest that is migrated here by postcopy (vhost-user, "Migration"): it runs while its pages
+ * still arrive, see memory/arrivals.h. In the order of its messages: the front end gets a
+ * userfaultfd (ADVISE); from LISTEN on, regions it shares are mapped twice, and it is told where
+ * touches are requests; when it has said that it is ready to serve them, we begin; END: all is
+ * here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "device/device.h"
+#include "memory/arrivals.h"
+
+static void announce(const struct vl_device *device, int old_fd, int new_fd)
+{
+	if (device->config.arrivals_changed != NULL)
+		device->config.arrivals_changed(device->config.context, old_fd, new_fd);
+}
+
+bool device_can_postcopy(const struct vl_device *device)
+{
+	return device->config.arrivals_changed != NULL && arrivals_are_possible();
+}
+
+bool device_listens(const struct vl_device *device)
+{
+	return device->backend != NULL && device->backend->listens;
+}
+
+void device_drop_arrivals(struct vl_device *device)
+{
+	if (device->arrivals == NULL)
+		return;
+	announce(device, arrivals_event_fd(device->arrivals), -1);
+	arrivals_destroy(device->arrivals);
+	device->arrivals = NULL;
+}
+
+/* Again is fine, as of the other messages: QEMU sends each once for each queue pair. */
+int device_advise(struct vl_device *device, int *fd)
+{
+	int error = 0;
+
+	if (device->arrivals == NULL) {
+		error = arrivals_create(&device->arrivals);
+		if (error == 0)
+			announce(device, -1, arrivals_event_fd(device->arrivals));
+	}
+	if (error == 0) {
+		*fd = fcntl(arrivals_fault_fd(device->arrivals), F_DUPFD_CLOEXEC, 0);
+		error = *fd < 0 ? -errno : 0;
+	}
+	if (error < 0)
+		device_explain(device, "POSTCOPY_ADVISE: no userfaultfd: %s", strerror(-error));
+	return error;
+}
+
+int device_listen(struct vl_device *device)
+{
+	const char *why = NULL;
+
+	if (device->arrivals == NULL)
+		why = "without POSTCOPY_ADVISE";
+	else if (!device_listens(device) && device->memory != NULL && device->memory->count > 0)
+		why = "memory has been shared already";
+	if (why != NULL) {
+		device_explain(device, "POSTCOPY_LISTEN: %s", why);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int device_enter_arrivals(struct vl_device *device, struct memory *memory)
+{
+	int error = arrivals_enter(device->arrivals, &memory->regions[memory->count - 1]);
+
+	if (error == 0)
+		memory->by_reach = true;
+	return error;
+}
+
+uint64_t device_fault_address(const struct vl_device *device, uint64_t guest_address)
+{
+	for (unsigned i = 0; device->memory != NULL && i < device->memory->count; i++) {
+		const struct memory_region *region = &device->memory->regions[i];
+
+		if (region->guest_address == guest_address && region->arriving != NULL)
+			return arrivals_fault_address(region);
+	}
+	return 0;
+}
+
+/* What was not here when it was wanted may be now. */
+static int look_again(struct vl_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		int error = device_live(device, i) != NULL ? 0 : device_publish(device, i);
+
+		if (error < 0)
+			return error;
+	}
+	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
+		device_queue_changed(device, 2 * pair);
+	return 0;
+}
+
+int device_begin_arrivals(struct vl_device *device)
+{
+	for (unsigned i = 0; device->memory != NULL && i < device->memory->count; i++) {
+		struct memory_region *region = &device->memory->regions[i];
+		int error = region->arriving == NULL ? 0 : arrivals_begin(region);
+
+		if (error < 0) {
+			device_explain(
+				device,
+				"memory for POSTCOPY_LISTEN cannot be watched: %s",
+				strerror(-error)
+			);
+			return error;
+		}
+	}
+	return look_again(device);
+}
+
+int device_end_postcopy(struct vl_device *device)
+{
+	if (device->arrivals == NULL)
+		return 0;
+	/* The table is changed in place: nobody may see it. */
+	device_unpublish_all(device);
+	for (unsigned i = 0; device->memory != NULL && i < device->memory->count; i++) {
+		if (device->memory->regions[i].arriving != NULL)
+			arrivals_leave(&device->memory->regions[i]);
+	}
+	if (device->memory != NULL)
+		device->memory->by_reach = false;
+	device_drop_arrivals(device);
+	return device_publish_all(device);
+}
+
+int device_take_arrivals(struct vl_device *device)
+{
+	if (device->arrivals == NULL || !arrivals_quiet(device->arrivals))
+		return 0;
+	return look_again(device);
+}
