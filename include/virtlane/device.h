@@ -134,6 +134,13 @@ struct vl_device_state {
 int vl_device_save(struct vl_device *device, struct vl_device_state *out);
 int vl_device_load(struct vl_device *device, const struct vl_device_state *state);
 void vl_device_go_on(struct vl_device *device);
+/*
+ * vl_device_save() of a device that goes on, for the case that this process dies: what is saved
+ * holds until the session's next message. Who loads it finds where its rings are from themselves,
+ * an in-flight region, or the record, as a device does whose front end connects again.
+ * -ENOTSUP: that cannot be found (packed rings without either); others as vl_device_save().
+ */
+int vl_device_snapshot(struct vl_device *device, struct vl_device_state *out);
 /* Free the memory of a saved state; its descriptors are left alone. */
 void vl_device_state_free(struct vl_device_state *state);
 /* The session's socket, to be polled; -1: none. */

@@ -125,16 +125,7 @@ class Switch:
         notify.bind(str(self.directory / "notify.sock"))
         notify.settimeout(0.2)
         environment = dict(os.environ, NOTIFY_SOCKET=str(self.directory / "notify.sock"))
-        with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(
-                [paths.program("virtlaned"), "--socket", str(self.control), *self.args],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
-        running.append(self)
+        self._spawn(environment)
         try:
             until(lambda: self._is_ready(notify), "virtlaned ready", timeout=20, interval=0)
         except BaseException:
@@ -143,6 +134,19 @@ class Switch:
         finally:
             notify.close()
             (self.directory / "notify.sock").unlink()
+
+    def _spawn(self, environment, prefix=(), **popen):
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, paths.program("virtlaned"), "--socket", str(self.control), *self.args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                **popen,
+            )
+        running.append(self)
 
     def upgrade(self, program=None, check=True):
         """Replaces the daemon by another process; returns what the command line said."""

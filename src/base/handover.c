@@ -41,7 +41,7 @@ void handover_fini(struct handover *handover)
 
 /* ---- descriptors ---- */
 
-static void add_fd(struct handover *handover, int fd)
+void handover_add_fd(struct handover *handover, int fd)
 {
 	if (handover->fd_count == handover->fd_room) {
 		handover->fd_room = handover->fd_room == 0 ? 64 : 2 * handover->fd_room;
@@ -57,7 +57,7 @@ json_t *handover_put_fd(struct handover *handover, int fd)
 {
 	if (fd < 0)
 		return json_null();
-	add_fd(handover, fd);
+	handover_add_fd(handover, fd);
 	return json_integer((json_int_t)handover->fd_count - 1);
 }
 
@@ -150,10 +150,13 @@ static int send_part(int socket, const int *fds, size_t count, size_t left)
 	return sent < 0 ? -errno : 0;
 }
 
-/* The document in a file; -1: no memory. */
-static int write_document(const json_t *root)
+char *handover_text(const struct handover *handover)
 {
-	char *text = json_dumps(root, JSON_COMPACT);
+	return json_dumps(handover->root, JSON_COMPACT);
+}
+
+int handover_write_text(const char *text)
+{
 	int file = memfd_create("virtlane-handover", MFD_CLOEXEC);
 	size_t size = text == NULL ? 0 : strlen(text);
 
@@ -162,13 +165,13 @@ static int write_document(const json_t *root)
 		close(file);
 		file = -1;
 	}
-	free(text);
 	return file;
 }
 
 int handover_send(int socket, const struct handover *handover, struct error *error)
 {
-	int file = write_document(handover->root);
+	char *text = handover_text(handover);
+	int file = handover_write_text(text);
 	int result = file < 0 ? -ENOMEM : send_part(socket, &file, 1, handover->fd_count);
 
 	for (size_t at = 0; result == 0 && at < handover->fd_count;) {
@@ -180,6 +183,7 @@ int handover_send(int socket, const struct handover *handover, struct error *err
 	}
 	if (file >= 0)
 		close(file);
+	free(text);
 	if (result < 0)
 		error_set(error, result, "cannot hand state over: %s", strerror(-result));
 	return result;
@@ -241,6 +245,17 @@ static json_t *read_document(int file)
 	return NULL;
 }
 
+bool handover_read(struct handover *handover, int file)
+{
+	json_t *root = read_document(file);
+
+	if (root == NULL)
+		return false;
+	json_decref(handover->root);
+	handover->root = root;
+	return true;
+}
+
 static int receive_all(int socket, struct handover *handover)
 {
 	int fds[FDS_A_MESSAGE];
@@ -249,19 +264,17 @@ static int receive_all(int socket, struct handover *handover)
 
 	if (count < 0)
 		return count;
-	json_t *root = count == 1 ? read_document(fds[0]) : NULL;
+	bool is_document = count == 1 && handover_read(handover, fds[0]);
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
-	if (root == NULL)
+	if (!is_document)
 		return -EPROTO;
-	json_decref(handover->root);
-	handover->root = root;
 	for (expected = left; expected > 0; expected -= (size_t)count) {
 		count = receive_part(socket, fds, &left);
 		if (count < 0)
 			return count;
 		for (int i = 0; i < count; i++)
-			add_fd(handover, fds[i]);
+			handover_add_fd(handover, fds[i]);
 		if (left != expected || count == 0 || (size_t)count > left)
 			return -EPROTO;
 	}

@@ -34,6 +34,15 @@ int handover_take_fd(struct handover *handover, const json_t *number);
 json_t *handover_put_bytes(const void *bytes, size_t size);
 void *handover_get_bytes(const json_t *value, size_t *size);
 
+/* The document alone, as text, which is free()d by the caller, and in a memory file, which is his,
+ * too. NULL, -1: no memory. */
+char *handover_text(const struct handover *handover);
+int handover_write_text(const char *text);
+/* The reverse, into an empty document; false: that is none. The file stays the caller's. */
+bool handover_read(struct handover *handover, int file);
+/* Append one that was received, or -1 in the place of one that got lost. */
+void handover_add_fd(struct handover *handover, int fd);
+
 /* 0, or -errno and an explanation. A receiver that has waited for the socket's SO_RCVTIMEO says
  * -ETIMEDOUT, one whose peer is gone -EPIPE. handover_receive() fills an empty document. */
 int handover_send(int socket, const struct handover *handover, struct error *error);

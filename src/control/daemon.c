@@ -11,6 +11,8 @@
 
 #include "base/log.h"
 #include "control/config_apply.h"
+#include "control/document.h"
+#include "control/fd_store.h"
 #include "control/methods.h"
 #include "control/notify.h"
 #include "control/rpc.h"
@@ -24,6 +26,7 @@ struct daemon {
 	struct event *sigterm, *sigint, *sighup;
 	struct rpc_server *server;
 	char *state; /* directory for what has to outlive us */
+	struct fd_store *store;
 	struct upgrade *upgrade;
 	struct control control; /* with the switch */
 };
@@ -170,8 +173,8 @@ static void watch_signals(struct daemon *daemon)
 
 /* ---- start and end ---- */
 
-/* The control socket comes first: it is what tells that another daemon runs. */
-static int start(struct daemon *daemon, struct config_plan *plan)
+/* The control socket comes first: it is what tells that another daemon runs. No frame moves yet. */
+static int start_switch(struct daemon *daemon, const struct switch_settings *settings)
 {
 	struct error error;
 	int status = rpc_server_create(
@@ -185,22 +188,58 @@ static int start(struct daemon *daemon, struct config_plan *plan)
 	);
 
 	if (status == 0)
-		status =
-			switch_create(&plan->wanted->sw, daemon->base, &daemon->control.sw, &error);
+		status = switch_create(settings, daemon->base, &daemon->control.sw, &error);
 	if (status != 0) {
 		(void)fprintf(stderr, "virtlaned: %s\n", error.text);
 		return DAEMON_FAILED;
 	}
 	switch_set_state_directory(daemon->control.sw, daemon->state);
 	switch_hold(daemon->control.sw);
-	status = apply_start(daemon, plan);
-	switch_settle(daemon->control.sw);
+	return DAEMON_OK;
+}
+
+static int start(struct daemon *daemon)
+{
+	struct config_plan *plan = plan_start(daemon->options->config);
+
+	if (plan == NULL)
+		return DAEMON_BAD_CONFIG;
+	int status = start_switch(daemon, &plan->wanted->sw);
+	if (status == DAEMON_OK) {
+		status = apply_start(daemon, plan);
+		switch_settle(daemon->control.sw);
+	}
+	config_plan_free(plan);
+	return status;
+}
+
+/* As it was with the process that died, whatever the file says by now. */
+static int recover(struct daemon *daemon, struct handover *document)
+{
+	struct error error;
+	struct config *config = document_get_config(document, &error);
+
+	if (config == NULL) {
+		log_error(LOG_CONTROL, "what another virtlaned has left: %s", error.text);
+		return start(daemon);
+	}
+	int status = start_switch(daemon, &config->sw);
+	struct switch_state *sw = daemon->control.sw;
+	if (status == DAEMON_OK) {
+		(void)document_load_ports(sw, config, document, true, &error);
+		switch_load_macs(sw, document);
+		document_make_others(sw, config);
+		switch_settle(sw);
+		log_info(LOG_CONTROL, "goes on where another virtlaned died");
+	}
+	config_free(config);
 	return status;
 }
 
 static void stop(struct daemon *daemon)
 {
 	upgrade_free(daemon->upgrade);
+	fd_store_free(daemon->store);
 	rpc_server_destroy(daemon->server);
 	switch_destroy(daemon->control.sw);
 	event_free(daemon->sigterm);
@@ -236,8 +275,10 @@ static struct daemon *daemon_new(const struct daemon_options *options)
 		abort();
 	daemon->state = text_format("%s.state", options->socket);
 	watch_signals(daemon);
+	daemon->store = fd_store_new(daemon->base, &daemon->control.sw);
 	struct upgrade_subject subject = {
 		.base = daemon->base,
+		.store = daemon->store,
 		.sw = &daemon->control.sw,
 		.server = &daemon->server,
 		.config = options->config,
@@ -253,19 +294,21 @@ static void serve(struct daemon *daemon)
 {
 	log_info(LOG_CONTROL, "ready, control socket %s", daemon->options->socket);
 	notify_send("READY=1");
+	fd_store_begin(daemon->store);
 	(void)event_base_dispatch(daemon->base);
+	fd_store_clear(daemon->store);
 	notify_send("STOPPING=1");
 }
 
 static int run_afresh(const struct daemon_options *options)
 {
-	struct config_plan *plan = plan_start(options->config);
-
-	if (plan == NULL)
-		return DAEMON_BAD_CONFIG;
 	struct daemon *daemon = daemon_new(options);
-	int status = start(daemon, plan);
-	config_plan_free(plan);
+	struct handover document;
+
+	handover_init(&document);
+	int status = fd_store_recover(daemon->store, &document) ? recover(daemon, &document)
+								: start(daemon);
+	handover_fini(&document);
 	if (status == DAEMON_OK)
 		serve(daemon);
 	stop(daemon);

@@ -17,7 +17,8 @@
 
 #include "base/handover.h"
 #include "base/log.h"
-#include "control/config_apply.h"
+#include "control/document.h"
+#include "control/fd_store.h"
 #include "control/methods.h"
 #include "control/notify.h"
 #include "control/rpc.h"
@@ -25,7 +26,6 @@
 #include "switch/switch.h"
 
 enum {
-	FORMAT = 1,	      /* of the documents */
 	START_SECONDS = 30,   /* for the new process until it is up */
 	ANSWER_SECONDS = 5,   /* for each answer while it is waited for */
 	TAKE_OVER_SOCKET = 3, /* in the new process */
@@ -143,65 +143,13 @@ static bool may_set_nice(void)
 
 /* ---- documents ---- */
 
-static void begin_document(struct handover *document)
-{
-	handover_init(document);
-	json_object_set_new(document->root, "format", json_integer(FORMAT));
-	json_object_set_new(document->root, "version", json_string(VIRTLANE_VERSION));
-}
-
-static void put_config(struct handover *document, const struct switch_state *sw)
-{
-	struct config *config = config_of_switch(sw);
-	char *text = config_format(config);
-
-	json_object_set_new(document->root, "config", json_string(text));
-	free(text);
-	config_free(config);
-}
-
-/* NULL, and an explanation. */
-static struct config *get_config(const struct handover *document, struct error *error)
-{
-	const char *text = json_string_value(json_object_get(document->root, "config"));
-	struct config_errors *errors = calloc(1, sizeof(*errors));
-	struct config *config = NULL;
-
-	if (errors == NULL)
-		abort();
-	if (text != NULL)
-		config = config_parse(text, errors);
-	if (config == NULL)
-		error_set(
-			error,
-			-EPROTO,
-			"its configuration makes no sense here: %.400s",
-			errors->count > 0 ? errors->list[0].error.text : "there is none"
-		);
-	free(errors);
-	return config;
-}
-
-static void get_log_levels(const struct handover *document)
-{
-	json_t *levels = json_object_get(document->root, "log");
-
-	for (enum log_subject subject = 0; subject < LOG_SUBJECT_COUNT; subject++) {
-		const json_t *name = json_object_get(levels, log_subject_name(subject));
-		enum log_level level;
-
-		if (json_is_string(name) && log_level_parse(json_string_value(name), &level))
-			log_set_level(subject, level);
-	}
-}
-
 /* An answer: NULL: all is well. */
 static int answer(int socket, const char *complaint)
 {
 	struct handover document;
 	struct error ignored;
 
-	begin_document(&document);
+	document_begin(&document);
 	json_object_set_new(document.root, "ok", json_boolean(complaint == NULL));
 	/* Not if it is cut in the middle of a character. */
 	if (complaint != NULL)
@@ -284,7 +232,7 @@ static int hand_macs_over(struct upgrade *upgrade, struct error *error)
 {
 	struct handover document;
 
-	begin_document(&document);
+	document_begin(&document);
 	switch_save_macs(*upgrade->subject.sw, &document);
 	int result = handover_send(upgrade->socket, &document, error);
 	handover_fini(&document);
@@ -296,9 +244,8 @@ static int hand_ports_over(struct upgrade *upgrade, struct error *error)
 	struct switch_state *sw = *upgrade->subject.sw;
 	struct handover document;
 
-	begin_document(&document);
-	put_config(&document, sw);
-	json_object_set_new(document.root, "log", log_levels_json());
+	document_begin(&document);
+	document_put_settings(&document, sw);
 	json_object_set_new(
 		document.root,
 		"control",
@@ -377,6 +324,7 @@ static void hand_over(struct upgrade *upgrade)
 	notify_send(state);
 	free(state);
 	log_info(LOG_CONTROL, "process %d goes on", (int)upgrade->pid);
+	fd_store_clear(upgrade->subject.store);
 	if (told_to_end != 0)
 		kill(upgrade->pid, told_to_end);
 	/* Nothing is taken down: it is all the other one's. */
@@ -401,9 +349,8 @@ static int say_settings(struct upgrade *upgrade, struct error *error)
 {
 	struct handover document;
 
-	begin_document(&document);
-	put_config(&document, *upgrade->subject.sw);
-	json_object_set_new(document.root, "log", log_levels_json());
+	document_begin(&document);
+	document_put_settings(&document, *upgrade->subject.sw);
 	json_object_set_new(document.root, "nice", json_integer(own_nice()));
 	int result = handover_send(upgrade->socket, &document, error);
 	handover_fini(&document);
@@ -482,21 +429,7 @@ static int receive(int socket, struct handover *document, struct error *error)
 {
 	int result = handover_receive(socket, document, error);
 
-	if (result < 0)
-		return result;
-	json_int_t format = json_integer_value(json_object_get(document->root, "format"));
-	const char *version = json_string_value(json_object_get(document->root, "version"));
-	if (format == FORMAT && version != NULL)
-		return 0;
-	return error_set(
-		error,
-		-EPROTO,
-		"its state is of format %d (virtlaned %.40s); virtlaned " VIRTLANE_VERSION
-		" knows format %d",
-		(int)format,
-		version == NULL ? "unknown" : version,
-		FORMAT
-	);
+	return result < 0 ? result : document_check(document, error);
 }
 
 static int take_settings(struct upgrade *upgrade, int socket, int *nice, struct error *error)
@@ -517,8 +450,8 @@ static int take_settings(struct upgrade *upgrade, int socket, int *nice, struct 
 			"%s",
 			json_string_value(json_object_get(document.root, "version"))
 		);
-		get_log_levels(&document);
-		config = get_config(&document, error);
+		document_get_log_levels(&document);
+		config = document_get_config(&document, error);
 		result = config == NULL ? -EPROTO : 0;
 	}
 	if (result == 0)
@@ -546,45 +479,6 @@ static int take_macs(struct upgrade *upgrade, int socket, struct error *error)
 	return result;
 }
 
-/* Those of `config` that came along; the others are made later. What has changed since the settings
- * were said counts, too. */
-static int load_ports(
-	struct switch_state *sw,
-	const struct config *config,
-	struct handover *document,
-	struct error *error
-)
-{
-	int result = 0;
-
-	switch_set_mac_age(sw, config->sw.mac_age);
-	get_log_levels(document);
-	for (size_t i = 0; result == 0 && i < config->port_count; i++)
-		result = switch_load_port(sw, &config->ports[i].settings, document, error);
-	if (result == 0)
-		switch_load_counters(sw, document);
-	return result;
-}
-
-/* Ports that could not be handed over: nobody waits for them. */
-static void make_others(struct switch_state *sw, const struct config *config)
-{
-	struct error error;
-
-	for (size_t i = 0; i < config->port_count; i++) {
-		const struct port_settings *settings = &config->ports[i].settings;
-
-		if (switch_port_find(sw, settings->name) == NULL
-		    && switch_port_add(sw, settings, &error) < 0)
-			log_error(
-				LOG_CONTROL,
-				"%s: cannot be made again: %s",
-				settings->name,
-				error.text
-			);
-	}
-}
-
 static int take_ports(
 	struct upgrade *upgrade,
 	int socket,
@@ -603,9 +497,11 @@ static int take_ports(
 		*stopped = json_integer_value(json_object_get(document.root, "stopped_ns"));
 		int control =
 			handover_take_fd(&document, json_object_get(document.root, "control"));
-		*config = get_config(&document, error);
+		*config = document_get_config(&document, error);
 		result = *config == NULL ? -EPROTO
-					 : load_ports(*subject->sw, *config, &document, error);
+					 : document_load_ports(
+						 *subject->sw, *config, &document, false, error
+					 );
 		if (result == 0)
 			result = rpc_server_create(
 				subject->base,
@@ -649,7 +545,7 @@ int upgrade_take_over(struct upgrade *upgrade, int socket, void *rpc_context, st
 	switch_go_on(*upgrade->subject.sw);
 	upgrade->gap_ms = (double)(now_ns() - stopped) / 1e6;
 	(void)set_nice(nice);
-	make_others(*upgrade->subject.sw, config);
+	document_make_others(*upgrade->subject.sw, config);
 	config_free(config);
 	close(socket);
 	upgrade->state = STATE_DONE;

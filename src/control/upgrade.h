@@ -16,8 +16,7 @@
  * of a peer's was touched by the new one then. Once the old one has said all, the new one goes on,
  * too, if the old one dies.
  *
- * The documents have a version; who gets one that it does not know refuses. Fields that are not
- * known are ignored, so that adding some needs no new version.
+ * What they say to each other are documents (document.h).
  */
 #pragma once
 
@@ -26,7 +25,7 @@
 #include "base/error.h"
 
 struct event_base;
-struct handover;
+struct fd_store;
 struct rpc_server;
 struct switch_state;
 struct upgrade;
@@ -36,6 +35,7 @@ struct upgrade_subject {
 	struct event_base *base;
 	struct switch_state **sw;
 	struct rpc_server **server;
+	struct fd_store *store;
 	const char *config; /* of struct daemon_options; NULL: none */
 	const char *socket;
 	const char *state_directory; /* see switch_set_state_directory() */

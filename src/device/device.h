@@ -204,6 +204,9 @@ void device_update_pairs(struct vl_device *device);
 /* Where a ring that is about to be published goes on: config->position may change, and
  * config->place be set. -EINVAL: the in-flight region is wrong. */
 int device_place(struct vl_device *device, unsigned index, struct ring_config *config);
+/* The base of a ring that runs, as device_place() has to be told it by who comes after us. False:
+ * it would not find the ring's place. */
+bool device_base_to_resume(const struct vl_device *device, unsigned index, uint32_t *base);
 /* The front end knows now where the ring is, or does not care. */
 void device_forget_record(struct vl_device *device, unsigned index);
 /* A new region for the queues of `layout`, whose other fields are filled. *fd is the caller's. */

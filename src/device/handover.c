@@ -87,8 +87,14 @@ static bool is_socket(int fd)
 	return fd >= 0 && fd & SIGNAL_SOCKET;
 }
 
-static void put_queue(struct writer *writer, const struct virtqueue *vq)
+/* One that runs goes on from what is in its memory. */
+static void put_queue(struct writer *writer, struct vl_device *device, unsigned index)
 {
+	const struct virtqueue *vq = &device->queues[index];
+	struct queue *live = device_live(device, index);
+	const char *broken =
+		live == NULL ? vq->broken
+			     : atomic_load_explicit(&live->ring.broken, memory_order_relaxed);
 	int kick = atomic_load_explicit(&((struct virtqueue *)vq)->kick_fd, memory_order_relaxed);
 	struct queue_counters *counters = &((struct virtqueue *)vq)->counters;
 	struct saved_queue saved = {
@@ -100,8 +106,8 @@ static void put_queue(struct writer *writer, const struct virtqueue *vq)
 		.enabled = vq->enabled,
 		.base_guess = vq->base_guess,
 		.base_told = vq->base_told,
-		.resume = vq->resume,
-		.broken = vq->broken != NULL,
+		.resume = vq->resume || live != NULL,
+		.broken = broken != NULL,
 		.has_kick = kick >= 0,
 		.has_call = vq->call_fd >= 0,
 		.has_err = vq->err_fd >= 0,
@@ -115,6 +121,8 @@ static void put_queue(struct writer *writer, const struct virtqueue *vq)
 			atomic_load_explicit(&counters->discarded_bytes, memory_order_relaxed),
 	};
 
+	if (live != NULL)
+		(void)device_base_to_resume(device, index, &saved.base);
 	put(writer, &saved, sizeof(saved));
 	put_fd(writer, kick);
 	put_fd(writer, vq->call_fd);
@@ -173,10 +181,11 @@ static void put_device(struct writer *writer, struct vl_device *device)
 	for (unsigned i = 0; i < reader->message.fd_count; i++)
 		put_fd(writer, reader->message.fds[i]);
 	for (unsigned i = 0; i < device->queue_count; i++)
-		put_queue(writer, &device->queues[i]);
+		put_queue(writer, device, i);
 }
 
-int vl_device_save(struct vl_device *device, struct vl_device_state *out)
+/* `stop`: no queue runs any more. */
+static int save(struct vl_device *device, struct vl_device_state *out, bool stop)
 {
 	unsigned regions = region_count(device->memory) + 2;
 	struct writer writer = {
@@ -200,17 +209,40 @@ int vl_device_save(struct vl_device *device, struct vl_device_state *out)
 		vl_device_state_free(out);
 		return -ENOMEM;
 	}
-	device_unpublish_all(device);
+	if (stop)
+		device_unpublish_all(device);
 	put_device(&writer, device);
 	return 0;
+}
+
+int vl_device_save(struct vl_device *device, struct vl_device_state *out)
+{
+	return save(device, out, true);
+}
+
+int vl_device_snapshot(struct vl_device *device, struct vl_device_state *out)
+{
+	uint32_t base;
+
+	*out = (struct vl_device_state){0};
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		if (device_live(device, i) != NULL && !device_base_to_resume(device, i, &base))
+			return -ENOTSUP;
+	}
+	return save(device, out, false);
 }
 
 void vl_device_go_on(struct vl_device *device)
 {
 	/* What cannot be published now could not before: the session goes on all the same. */
 	for (unsigned i = 0; i < device->queue_count; i++) {
+		bool resumes = device->queues[i].resume;
+
 		if (device_live(device, i) == NULL)
 			(void)device_publish(device, i);
+		/* The process that died may not have come to it. */
+		if (resumes && device_live(device, i) != NULL)
+			queue_notify(device_live(device, i));
 	}
 	for (unsigned i = 0; i < device->config.queue_pairs; i++)
 		device_queue_changed(device, 2 * i);

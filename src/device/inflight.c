@@ -46,6 +46,19 @@ void device_forget_record(struct vl_device *device, unsigned index)
 		record->size = 0;
 }
 
+bool device_base_to_resume(const struct vl_device *device, unsigned index, uint32_t *base)
+{
+	const struct record *record = record_of(device, index);
+
+	*base = device->queues[index].base;
+	if (!vl_features_have(&device->features, VL_F_RING_PACKED) || device->inflight != NULL)
+		return true;
+	if (record == NULL || record->size == 0)
+		return false;
+	*base = record->base;
+	return true;
+}
+
 bool vl_device_record_holds(const struct vl_device *device)
 {
 	for (unsigned i = 0; device->config.record != NULL && i < device->queue_count; i++) {

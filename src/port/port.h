@@ -43,6 +43,8 @@ struct port_hooks {
 	struct event_base *base;
 	/* Where to keep what has to outlive the process; NULL: nowhere. */
 	const char *state_directory;
+	/* Before what port_ops.snapshot has said of a port changes. */
+	void (*changing)(void *context, const struct port *port);
 };
 
 enum port_sleep {
@@ -98,6 +100,10 @@ struct port_ops {
 	int (*save
 	)(struct port *port, json_t *state, struct handover *handover, struct error *error);
 	void (*go_on)(struct port *port);
+	/* The same of a port that goes on, for the case that this process dies; it holds until
+	 * hooks->changing(). NULL: such a port is made afresh then. */
+	int (*snapshot
+	)(struct port *port, json_t *state, struct handover *handover, struct error *error);
 	/* The peer has taken away memory that it shared (see base/sigbus.h); NULL: none can. */
 	void (*memory_lost)(struct port *port);
 	/* All of `out` but counters.rx/tx and workers, which are the switch's. Counters that the
@@ -150,6 +156,8 @@ struct port {
 struct port_legacy {
 	json_t *state;
 	struct handover *handover;
+	bool orphaned; /* that process is dead: what is of no use here is of no use at all */
+	bool stale;    /* it died in the middle of a change, or a descriptor was lost */
 };
 
 /* Create a port of the kind that the settings say; `legacy` NULL: afresh. 0, or -errno and an
@@ -163,6 +171,13 @@ int port_create(
 	struct error *error
 );
 void port_destroy(struct port *port);
+
+/* For the kinds: see port_hooks.changing. */
+static inline void port_changing(const struct port *port)
+{
+	if (port->hooks->changing != NULL)
+		port->hooks->changing(port->hooks->context, port);
+}
 
 /* For the kinds: set up the common part. -ENOMEM. */
 int port_init(

@@ -458,6 +458,7 @@ static void tap_tick(struct port *port)
 
 	if (tap->gone || !interface_is_gone(tap))
 		return;
+	port_changing(port);
 	atomic_store_explicit(&tap->gone, true, memory_order_relaxed);
 	log_warning(LOG_PORT, "%s: interface %s is gone", port->settings.name, tap->interface);
 	close_queues(tap);
@@ -508,23 +509,33 @@ static json_t *save_slots(const struct tap_queue *queue)
 	return frames;
 }
 
-static int tap_save(struct port *port, json_t *state, struct handover *handover, struct error *)
+static int tap_snapshot(struct port *port, json_t *state, struct handover *handover, struct error *)
 {
 	struct port_tap *tap = tap_of(port);
-	json_t *fds = json_array(), *frames = json_array();
+	json_t *fds = json_array();
 
 	for (unsigned i = 0; i < port->settings.queues; i++) {
 		int fd = atomic_load_explicit(&tap->queues[i].fd, memory_order_relaxed);
 
 		json_array_append_new(fds, handover_put_fd(handover, fd));
-		json_array_append_new(frames, save_slots(&tap->queues[i]));
 	}
 	json_object_set_new(state, "fds", fds);
-	json_object_set_new(state, "frames", frames);
 	json_object_set_new(state, "netns_id", json_integer((json_int_t)tap->netns_id));
 	json_object_set_new(state, "has_uso", json_boolean(tap->has_uso));
 	json_object_set_new(state, "gone", json_boolean(atomic_load(&tap->gone)));
 	return 0;
+}
+
+/* With the frames that were read and not yet passed on: no worker is at them. */
+static int
+tap_save(struct port *port, json_t *state, struct handover *handover, struct error *error)
+{
+	json_t *frames = json_array();
+
+	for (unsigned i = 0; i < port->settings.queues; i++)
+		json_array_append_new(frames, save_slots(&tap_of(port)->queues[i]));
+	json_object_set_new(state, "frames", frames);
+	return tap_snapshot(port, state, handover, error);
 }
 
 /* It goes on when it is polled. */
@@ -554,6 +565,8 @@ static int load_interface(struct port_tap *tap, struct port_legacy *legacy, stru
 	const json_t *fds = json_object_get(legacy->state, "fds");
 	const json_t *frames = json_object_get(legacy->state, "frames");
 
+	if (legacy->stale)
+		return error_set(error, -ESTALE, "the interface was going");
 	tap->has_uso = json_is_true(json_object_get(legacy->state, "has_uso"));
 	atomic_init(&tap->gone, json_is_true(json_object_get(legacy->state, "gone")));
 	for (unsigned i = 0; i < tap->port.settings.queues; i++) {
@@ -599,6 +612,7 @@ static const struct port_ops tap_ops = {
 	.tick = tap_tick,
 	.save = tap_save,
 	.go_on = tap_go_on,
+	.snapshot = tap_snapshot,
 	.status = tap_status,
 	.destroy = tap_destroy,
 };

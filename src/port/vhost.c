@@ -116,6 +116,7 @@ static void on_control_kick(evutil_socket_t, short, void *context)
 	static const struct timeval at_once = {0};
 	struct port_vhost *vhost = context;
 
+	port_changing(&vhost->port);
 	/* A driver with very many commands waits in line with the other ports. */
 	if (vl_device_control_process(vhost->device))
 		event_add(vhost->control_again, &at_once);
@@ -206,6 +207,7 @@ static void end_session(struct port_vhost *vhost, int error, const char *why)
 {
 	const char *name = vhost->port.settings.name;
 
+	port_changing(&vhost->port);
 	/* The event before the descriptor it watches. */
 	event_free(vhost->session_event);
 	vhost->session_event = NULL;
@@ -232,6 +234,8 @@ static void end_session(struct port_vhost *vhost, int error, const char *why)
 static void on_session(evutil_socket_t, short, void *context)
 {
 	struct port_vhost *vhost = context;
+
+	port_changing(&vhost->port);
 	int result = vl_device_process(vhost->device);
 
 	/* What is left in the socket makes the event fire again, after those of others. */
@@ -263,6 +267,8 @@ struct event *vhost_session_event(struct port_vhost *vhost, int socket)
 static void start_session(struct port_vhost *vhost, int socket)
 {
 	const char *name = vhost->port.settings.name;
+
+	port_changing(&vhost->port);
 	struct event *event = vhost_session_event(vhost, socket);
 
 	if (event == NULL || vl_device_attach(vhost->device, socket) < 0) {
@@ -588,6 +594,7 @@ static const struct port_ops vhost_ops = {
 	.memory_lost = vhost_memory_lost,
 	.save = vhost_save,
 	.go_on = vhost_go_on,
+	.snapshot = vhost_snapshot,
 	.status = vhost_status,
 	.destroy = vhost_destroy,
 };
@@ -679,7 +686,7 @@ start_listening(struct port_vhost *vhost, struct port_legacy *legacy, struct err
 		vhost->listen_fd = handover_take_fd(
 			legacy->handover, json_object_get(legacy->state, "listen")
 		);
-	else
+	if (legacy == NULL || (legacy->stale && vhost->listen_fd < 0))
 		vhost->listen_fd = unix_listen(settings->listen, &owner, error);
 	if (vhost->listen_fd < 0)
 		return vhost->listen_fd;
@@ -726,8 +733,8 @@ int port_vhost_create(
 		result = start_listening(vhost, legacy, error);
 	else if (result == 0 && legacy == NULL)
 		on_connect_again(-1, 0, vhost); /* there is no need to wait */
-	/* What was inherited is still another process's: that ends, or goes on with it. */
-	if (result < 0 && legacy == NULL)
+	/* What was inherited may still be another process's: that ends, or goes on with it. */
+	if (result < 0 && (legacy == NULL || legacy->orphaned))
 		vhost_destroy(&vhost->port);
 	if (result < 0)
 		return result;

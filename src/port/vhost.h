@@ -47,5 +47,8 @@ void vhost_look_for_peer(struct port_vhost *vhost);
 
 int vhost_save(struct port *port, json_t *state, struct handover *handover, struct error *error);
 void vhost_go_on(struct port *port);
+int vhost_snapshot(
+	struct port *port, json_t *state, struct handover *handover, struct error *error
+);
 /* Make of a port whose device was created, and was never attached, what was saved. */
 int vhost_load(struct port_vhost *vhost, struct port_legacy *legacy, struct error *error);

@@ -9,12 +9,16 @@
 
 #include "port/vhost.h"
 
-int vhost_save(struct port *port, json_t *state, struct handover *handover, struct error *error)
+static int
+save(struct port_vhost *vhost,
+     int (*save_device)(struct vl_device *, struct vl_device_state *),
+     json_t *state,
+     struct handover *handover,
+     struct error *error)
 {
-	struct port_vhost *vhost = vhost_of(port);
 	struct vl_device_state device;
 	json_t *fds = json_array();
-	int result = vl_device_save(vhost->device, &device);
+	int result = save_device(vhost->device, &device);
 
 	json_object_set_new(state, "listen", handover_put_fd(handover, vhost->listen_fd));
 	json_object_set_new(state, "peer", json_string(vhost->peer));
@@ -33,6 +37,16 @@ int vhost_save(struct port *port, json_t *state, struct handover *handover, stru
 	if (result < 0 && result != -ENOTCONN)
 		return error_set(error, result, "cannot save the device: %s", strerror(-result));
 	return 0;
+}
+
+int vhost_save(struct port *port, json_t *state, struct handover *handover, struct error *error)
+{
+	return save(vhost_of(port), vl_device_save, state, handover, error);
+}
+
+int vhost_snapshot(struct port *port, json_t *state, struct handover *handover, struct error *error)
+{
+	return save(vhost_of(port), vl_device_snapshot, state, handover, error);
 }
 
 void vhost_go_on(struct port *port)
@@ -96,6 +110,7 @@ static int load_session(struct port_vhost *vhost, struct port_legacy *legacy, st
 	vhost->session_event = vhost_session_event(vhost, vl_device_socket(vhost->device));
 	if (vhost->session_event == NULL || event_add(vhost->session_event, NULL) < 0)
 		return error_set(error, -ENOMEM, "out of memory");
+	vhost->expects = false;
 	return 0;
 }
 
@@ -106,7 +121,10 @@ int vhost_load(struct port_vhost *vhost, struct port_legacy *legacy, struct erro
 	load_text(state, "peer", vhost->peer, sizeof(vhost->peer));
 	load_text(state, "last_error", vhost->last_error, sizeof(vhost->last_error));
 	vhost->failed = json_is_true(json_object_get(state, "failed"));
-	if (json_object_get(state, "device") != NULL)
+	/* Of a session that may have changed since only the listening socket is taken. */
+	if (legacy->stale)
+		vhost->peer[0] = '\0';
+	else if (json_object_get(state, "device") != NULL)
 		return load_session(vhost, legacy, error);
 	return 0;
 }

@@ -119,33 +119,37 @@ static void wires_of_json(const json_t *list, struct port *port)
 	}
 }
 
-static int
-save_port(struct switch_state *sw, unsigned place, struct handover *handover, struct error *error)
+/* All but its state, which is the kind's. */
+static json_t *describe_port(const struct switch_state *sw, const struct port *port)
 {
-	struct port *port = switch_port_at(sw, place);
-	json_t *state = json_object();
 	struct port_counters counters;
 
-	sw->frozen->saved = place + 1;
-	int result = port->ops->save(port, state, handover, error);
 	switch_port_counters(sw, port, &counters);
-	json_t *saved = json_pack(
-		"{s:s, s:i, s:I, s:o, s:o, s:o}",
+	return json_pack(
+		"{s:s, s:i, s:I, s:o}",
 		"name",
 		port->settings.name,
 		"id",
 		(int)port->id,
 		"announce",
-		(json_int_t)atomic_load_explicit(&port->announce, memory_order_relaxed),
+		(json_int_t
+		)atomic_load_explicit(&((struct port *)port)->announce, memory_order_relaxed),
 		"counters",
-		counters_json(&counters),
-		"wires",
-		wires_json(port),
-		"state",
-		state
+		counters_json(&counters)
 	);
+}
+
+static int
+save_port(struct switch_state *sw, unsigned place, struct handover *handover, struct error *error)
+{
+	struct port *port = switch_port_at(sw, place);
+	json_t *saved = describe_port(sw, port), *state = json_object();
+
+	sw->frozen->saved = place + 1;
+	json_object_set_new(saved, "wires", wires_json(port));
+	json_object_set_new(saved, "state", state);
 	json_array_append_new(json_object_get(handover->root, "ports"), saved);
-	return result;
+	return port->ops->save(port, state, handover, error);
 }
 
 int switch_save(struct switch_state *sw, struct handover *handover, struct error *error)
@@ -166,6 +170,30 @@ int switch_save(struct switch_state *sw, struct handover *handover, struct error
 	if (result < 0)
 		switch_go_on(sw);
 	return result;
+}
+
+void switch_snapshot(struct switch_state *sw, struct handover *handover)
+{
+	json_t *ports = json_array();
+	struct error error;
+
+	for (unsigned i = 0; i < switch_port_count(sw); i++) {
+		struct port *port = switch_port_at(sw, i);
+		json_t *saved = describe_port(sw, port), *state = json_object();
+		size_t first = handover->fd_count;
+
+		if (port->ops->snapshot != NULL
+		    && port->ops->snapshot(port, state, handover, &error) == 0)
+			json_object_set(saved, "state", state);
+		json_decref(state);
+		json_object_set_new(saved, "first_fd", json_integer((json_int_t)first));
+		json_object_set_new(
+			saved, "fd_count", json_integer((json_int_t)(handover->fd_count - first))
+		);
+		json_array_append_new(ports, saved);
+	}
+	json_object_set_new(handover->root, "ports", ports);
+	json_object_set_new(handover->root, "removed", counters_json(&sw->removed));
 }
 
 /* Ports that came while the switch was held are nobody's up to now. */
@@ -232,16 +260,43 @@ static json_t *find_saved(const struct handover *handover, const char *name)
 	return NULL;
 }
 
+/* A port whose process is dead, and has not left enough of it, is made afresh, under its number. */
+static int load_port(
+	struct switch_state *sw,
+	const struct port_settings *settings,
+	unsigned id,
+	struct port_legacy *legacy,
+	struct port **port,
+	struct error *error
+)
+{
+	int result = -ENOENT;
+
+	if (legacy->state != NULL)
+		result = port_create(settings, id, &sw->hooks, legacy, port, error);
+	if (result == 0 || !legacy->orphaned)
+		return result;
+	if (legacy->state != NULL)
+		log_warning(LOG_SWITCH, "%s: begins afresh: %s", settings->name, error->text);
+	return port_create(settings, id, &sw->hooks, NULL, port, error);
+}
+
 int switch_load_port(
 	struct switch_state *sw,
 	const struct port_settings *settings,
 	struct handover *handover,
+	bool orphaned,
 	struct error *error
 )
 {
 	json_t *saved = find_saved(handover, settings->name);
 	json_int_t id = json_integer_value(json_object_get(saved, "id"));
-	struct port_legacy legacy = {json_object_get(saved, "state"), handover};
+	struct port_legacy legacy = {
+		.state = json_object_get(saved, "state"),
+		.handover = handover,
+		.orphaned = orphaned,
+		.stale = json_is_true(json_object_get(saved, "stale")),
+	};
 	struct port *port;
 
 	/* One that could not be handed over. */
@@ -249,7 +304,7 @@ int switch_load_port(
 		return 0;
 	if (id < 0 || id >= PORTS_MAX || switch_port(sw, (unsigned)id) != NULL)
 		return error_set(error, -EINVAL, "port %s: a bad number", settings->name);
-	int result = port_create(settings, (unsigned)id, &sw->hooks, &legacy, &port, error);
+	int result = load_port(sw, settings, (unsigned)id, &legacy, &port, error);
 	if (result < 0)
 		return result;
 	counters_of_json(json_object_get(saved, "counters"), &port->counted_before);
@@ -307,7 +362,8 @@ void switch_save_macs(const struct switch_state *sw, struct handover *handover)
 	free(list.macs);
 }
 
-/* Ports keep their numbers, so addresses may come before them. */
+/* Ports keep their numbers, so addresses may come before them. After them those of ports that could
+ * not be made are left out. */
 void switch_load_macs(struct switch_state *sw, const struct handover *handover)
 {
 	size_t size = 0;
@@ -316,7 +372,8 @@ void switch_load_macs(struct switch_state *sw, const struct handover *handover)
 	for (size_t i = 0; macs != NULL && i < size / sizeof(macs[0]); i++) {
 		int32_t position;
 
-		if (macs[i].port >= PORTS_MAX)
+		if (macs[i].port >= PORTS_MAX
+		    || (switch_port_count(sw) > 0 && switch_port(sw, macs[i].port) == NULL))
 			continue;
 		mac_table_lookup(sw->macs, &macs[i].key, 1, &position);
 		mac_table_learn(sw->macs, macs[i].key, position, macs[i].port, macs[i].seen);

@@ -17,6 +17,8 @@ struct switch_state {
 	struct event *timer;
 	struct frozen *frozen; /* handover.c: of a switch that was saved; else NULL */
 	bool holding;	       /* ports that are added wait, for a process or for peers */
+	void (*changing)(void *context, unsigned port_id); /* see switch_watch_changes() */
+	void *changing_context;
 	struct event *settle_timer;
 	unsigned settle_looks;		/* so many more */
 	struct port_counters removed;	/* sums of ports that were deleted */

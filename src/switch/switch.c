@@ -29,8 +29,16 @@ const struct switch_settings *switch_settings(const struct switch_state *sw)
 	return &sw->settings;
 }
 
+/* Which ports there are, or what is set for them. */
+static void settings_changing(struct switch_state *sw)
+{
+	if (sw->changing != NULL)
+		sw->changing(sw->changing_context, PORT_NONE);
+}
+
 void switch_set_mac_age(struct switch_state *sw, uint32_t age)
 {
+	settings_changing(sw);
 	sw->settings.mac_age = age;
 }
 
@@ -66,6 +74,22 @@ static void hook_announce(void *context, struct port *port, const uint8_t mac[6]
 {
 	atomic_store_explicit(&port->announce, mac_key_make(mac, 0), memory_order_relaxed);
 	hook_wake(context, port, 0);
+}
+
+static void hook_changing(void *context, const struct port *port)
+{
+	struct switch_state *sw = context;
+
+	if (sw->changing != NULL)
+		sw->changing(sw->changing_context, port->id);
+}
+
+void switch_watch_changes(
+	struct switch_state *sw, void (*changing)(void *context, unsigned port_id), void *context
+)
+{
+	sw->changing = changing;
+	sw->changing_context = context;
 }
 
 /* ---- life ---- */
@@ -251,6 +275,7 @@ int switch_create(
 		.wake = hook_wake,
 		.watch = hook_watch,
 		.announce = hook_announce,
+		.changing = hook_changing,
 		.context = sw,
 		.base = base,
 	};
@@ -465,6 +490,8 @@ static void remove_port(struct switch_state *sw, struct port *port)
 	unsigned id = port->id;
 	unsigned n = switch_port_count(sw), place = 0;
 
+	settings_changing(sw);
+	hook_changing(sw, port);
 	while (sw->order[place] != id)
 		place++;
 	pair_ports(sw, port);
@@ -484,6 +511,7 @@ static void remove_port(struct switch_state *sw, struct port *port)
 
 int switch_port_publish(struct switch_state *sw, struct port *port, struct error *error)
 {
+	settings_changing(sw);
 	clear_counters(sw, port->id);
 	sw->order[switch_port_count(sw)] = port->id;
 	atomic_store_explicit(&sw->port_count, switch_port_count(sw) + 1, memory_order_relaxed);
@@ -555,6 +583,7 @@ int switch_port_set_policy(
 	if (copy == NULL)
 		return error_set(error, -ENOMEM, "out of memory");
 	*copy = *policy;
+	settings_changing(sw);
 	int result = 0;
 	if (policy->offloads != port->settings.policy.offloads)
 		result = port->ops->set_offloads(port, policy->offloads, error);

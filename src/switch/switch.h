@@ -107,14 +107,26 @@ void switch_load_macs(struct switch_state *sw, const struct handover *handover);
 int switch_save(struct switch_state *sw, struct handover *handover, struct error *error);
 void switch_go_on(struct switch_state *sw);
 /* One port, in the order of the other process's; one that could not be handed over is passed over.
- */
+ * `orphaned`: that process is dead, and it was a snapshot: a port that has left too little is made
+ * afresh. */
 int switch_load_port(
 	struct switch_state *sw,
 	const struct port_settings *settings,
 	struct handover *handover,
+	bool orphaned,
 	struct error *error
 );
 void switch_load_counters(struct switch_state *sw, const struct handover *handover);
+
+/*
+ * What a process needs that comes after this one has died: as switch_save(), while all goes on.
+ * Of each port it says which descriptors are its own: "fd_count" of them from "first_fd" on. It
+ * holds, port by port, until `changing` is called; with PORT_NONE, all of it.
+ */
+void switch_snapshot(struct switch_state *sw, struct handover *handover);
+void switch_watch_changes(
+	struct switch_state *sw, void (*changing)(void *context, unsigned port_id), void *context
+);
 
 /* ---- MAC table ---- */
 

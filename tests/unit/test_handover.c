@@ -20,6 +20,7 @@ enum {
 	TX = 1,
 	FRAME_SIZE = 60,
 	RING_SIZE = 8,
+	RECORD_SIZE = 3 * 64,
 };
 
 static void open_front(struct front *front, const struct variant *variant, uint64_t more)
@@ -346,12 +347,114 @@ static void a_damaged_state_is_refused(void **)
 	front_close(&front);
 }
 
+/* ---- snapshots ---- */
+
+/* The device dies, which is to say that whatever it does while it is taken down is undone, and one
+ * that has loaded what was noted goes on. */
+static void die_and_go_on(struct front *front, const struct vl_device_state *kept)
+{
+	static uint8_t rings[64 * 1024], record[RECORD_SIZE];
+	const struct guest_region *region = &front->guest.regions[GUEST_HIGH];
+	struct vl_device_state state = *kept;
+	int fds[64];
+
+	assert_true(region->used <= sizeof(rings) && kept->fd_count <= COUNT_OF(fds));
+	memcpy(rings, region->host, region->used);
+	if (front->config.record != NULL)
+		memcpy(record, front->config.record, sizeof(record));
+	vl_device_destroy(front->device);
+	memcpy(region->host, rings, region->used);
+	if (front->config.record != NULL)
+		memcpy(front->config.record, record, sizeof(record));
+	memset(front->callbacks.kick_fds, -1, sizeof(front->callbacks.kick_fds));
+	memcpy(fds, kept->fds, kept->fd_count * sizeof(fds[0]));
+	state.fds = fds;
+	duplicate(&state);
+	assert_int_equal(vl_device_create(&front->config, &front->device), 0);
+	assert_int_equal(vl_device_load(front->device, &state), 0);
+	vl_device_go_on(front->device);
+}
+
+static void snapshot(struct front *front, struct vl_device_state *kept)
+{
+	close_fds(kept);
+	vl_device_state_free(kept);
+	assert_int_equal(vl_device_snapshot(front->device, kept), 0);
+	duplicate(kept);
+	assert_true(vl_device_ready(front->device, 0, false));
+}
+
+static void a_snapshot_is_enough_to_go_on(void **state)
+{
+	static _Alignas(64) uint8_t record[RECORD_SIZE];
+	const struct variant *variant = *state;
+	struct vl_device_state kept = {0};
+	struct front_options options = {
+		.ring_size = RING_SIZE,
+		.features = variant_features(variant),
+		.record = record,
+	};
+	struct front front;
+	unsigned descriptors = open_descriptors();
+	uint8_t sent = 0, came = 0;
+
+	memset(record, 0, sizeof(record));
+	front_open(&front, &options);
+	snapshot(&front, &kept);
+	for (unsigned round = 0; round < 100; round++) {
+		struct vl_frame frames[4];
+		struct guest_used used;
+		/* As long as no message comes it holds; and this one begins the ring anew. */
+		if (round % 7 == 3) {
+			front_enable_ring(&front, TX, false);
+			front_enable_ring(&front, TX, true);
+			snapshot(&front, &kept);
+		}
+		for (unsigned i = 0; i < round % 3 && front.rings[TX].free_count >= 2; i++)
+			send_marked(&front, variant->form, sent++);
+		traffic_post(&front, RX, 1, 128, NULL, GUEST_CHAINED);
+		if (round % 2)
+			receive_marked(&front, (uint8_t)round);
+		int n = vl_device_borrow(front.device, 0, frames, 4);
+		for (int i = 0; i < n; i++)
+			assert_int_equal(frames[i].head[0], (uint8_t)(came + i));
+		unsigned back = n > 1 ? (unsigned)n / 2 : (unsigned)n;
+		vl_device_give_back(front.device, 0, back);
+		for (unsigned i = 0; i < back; i++, came++)
+			assert_true(guest_ring_reap(&front.rings[TX], &used));
+		(void)guest_ring_was_called(&front.rings[RX]);
+		die_and_go_on(&front, &kept);
+		/* Who died may not have come to it. */
+		assert_true(guest_ring_was_called(&front.rings[RX]));
+		if (round % 2 == 0)
+			receive_marked(&front, (uint8_t)round);
+	}
+	while (came != sent)
+		take_marked(&front, came++);
+	close_fds(&kept);
+	vl_device_state_free(&kept);
+	front_close(&front);
+	assert_int_equal(open_descriptors(), descriptors);
+}
+
+static void packed_rings_without_a_record_have_no_snapshot(void **)
+{
+	struct front_options options = {.features = BIT(VL_F_RING_PACKED)};
+	struct vl_device_state kept;
+	struct front front;
+
+	front_open(&front, &options);
+	assert_int_equal(vl_device_snapshot(front.device, &kept), -ENOTSUP);
+	front_close(&front);
+}
+
 int main(void)
 {
 	const struct variant_test rings[] = {
 		VARIANT_TEST(frames_pass_before_and_after),
 		VARIANT_TEST(frames_that_were_put_off_come_again),
 		VARIANT_TEST(a_saved_device_can_go_on),
+		VARIANT_TEST(a_snapshot_is_enough_to_go_on),
 	};
 	const struct CMUnitTest sessions[] = {
 		cmocka_unit_test(the_session_goes_on),
@@ -359,6 +462,7 @@ int main(void)
 		cmocka_unit_test(what_the_driver_wished_is_kept),
 		cmocka_unit_test(a_broken_queue_stays_broken),
 		cmocka_unit_test(a_damaged_state_is_refused),
+		cmocka_unit_test(packed_rings_without_a_record_have_no_snapshot),
 	};
 
 	return run_for_all_rings("handing over", rings, COUNT_OF(rings))
