@@ -68,10 +68,12 @@ struct vl_device_config {
 	 * to survive a peer that cuts its file short (SIGBUS). Control thread. */
 	void (*memory_mapped)(void *context, void *start, size_t size);
 	void (*memory_unmapping)(void *context, void *start, size_t size);
-	/* A guest comes here by postcopy: when the descriptor is readable, call
-	 * vl_device_process(). -1: none. The old one is closed after the call. NULL: PAGEFAULT is
-	 * not offered. Control thread. */
-	void (*arrivals_changed)(void *context, int old_fd, int new_fd);
+	/* What needs `attention_changed`: guests may come here by postcopy (PAGEFAULT, if the
+	 * kernel permits it); a driver may be behind an IOMMU of its guest's (ACCESS_PLATFORM). */
+	bool postcopy, iommu;
+	/* A descriptor that has something for the session when it is readable: then call
+	 * vl_device_process(). -1: none. The old one is closed after the call. Control thread. */
+	void (*attention_changed)(void *context, int old_fd, int new_fd);
 	/* VHOST_USER_SEND_RARP: tell the network that `mac` is here now. Control thread. */
 	void (*announce)(void *context, const uint8_t mac[6]);
 	void *context; /* of all of these */

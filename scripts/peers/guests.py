@@ -120,9 +120,14 @@ class Qemu(Guest):
     """A Debian cloud kernel under QEMU, software emulation where KVM does not work."""
 
     def __init__(self, *nics, name="qemu", memory_mb=256, cpus=1, reboots=False, cmdline="",
-                 migrates=False, incoming=False):
-        """migrates: to another, by migrate_to(). incoming: waits for that, and has not booted."""
+                 migrates=False, incoming=False, iommu=False):
+        """migrates: to another, by migrate_to(). incoming: waits for that, and has not booted.
+
+        iommu: there is one, and devices with iommu_platform=on,ats=on are behind it.
+        """
         machine = accelerator()
+        if iommu:
+            cmdline += " intel_iommu=on iommu.passthrough=0 iommu.strict=1"
         arguments = [
             "qemu-system-x86_64", "-name", name,
             "-machine", f"q35,accel={machine}", "-cpu", "host" if machine == "kvm" else "max",
@@ -143,6 +148,8 @@ class Qemu(Guest):
             arguments += ["-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
         if incoming:
             arguments += ["-incoming", f"unix:{self._migration_path}"]
+        if iommu:
+            arguments += ["-device", "intel-iommu,device-iotlb=on"]
         for index, nic in enumerate(nics):
             arguments += nic.arguments(index)
         super().__init__(name, arguments)

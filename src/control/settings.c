@@ -262,6 +262,17 @@ const struct setting port_setting_table[] = {
 		.help = "Group of the listening socket, by name or number.",
 	},
 	{
+		.name = "iommu",
+		.codec = &codec_bool,
+		.argument = "yes|no",
+		.preset = "no",
+		.kinds = KIND(VHOST),
+		PORT_FIELD(iommu),
+		.help = "The driver may be behind an IOMMU of its guest's: its addresses are "
+			"translated (ACCESS_PLATFORM; in QEMU iommu_platform=on). That takes "
+			"slower ways through the rings.",
+	},
+	{
 		.name = "mode",
 		.codec = &codec_mode,
 		.argument = "OCTAL",

@@ -96,9 +96,12 @@ bool vl_device_sleep(struct vl_device *device, unsigned pair)
 bool vl_device_is_silent(const struct vl_device *device, unsigned pair)
 {
 	struct virtqueue *vq = &((struct vl_device *)device)->queues[2 * pair + 1];
+	const struct queue *queue = device_data_queue(device, pair, false);
 
-	return device_data_queue(device, pair, false) != NULL
-	       && atomic_load_explicit(&vq->kick_fd, memory_order_relaxed) < 0;
+	/* What it waits for may have to be asked for again. */
+	return queue != NULL
+	       && (queue->ring.waiting
+		   || atomic_load_explicit(&vq->kick_fd, memory_order_relaxed) < 0);
 }
 
 void vl_device_kicked(struct vl_device *device, unsigned pair)

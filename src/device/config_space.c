@@ -46,6 +46,8 @@ struct vl_features device_supported_features(const struct vl_device_config *conf
 		vl_features_add(&features, VL_F_MQ);
 	if (config->mtu != 0)
 		vl_features_add(&features, VL_F_MTU);
+	if (config->iommu)
+		vl_features_add(&features, VL_F_ACCESS_PLATFORM);
 	if (has_mac(config))
 		vl_features_add(&features, VL_F_MAC);
 	/* The control queue is the one behind all pairs: a vhost-user message must be able to name

@@ -609,4 +609,6 @@ void device_flush(struct vl_device *device, unsigned pair)
 		return;
 	ring_publish(&queue->ring, queue->ring.packed, queue->ring.held_count);
 	queue_call(queue);
+	/* A frame that finds its buffers missing may be lost. */
+	queue_look_ahead(queue);
 }

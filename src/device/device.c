@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "net/frame.h"
@@ -75,11 +76,17 @@ static void queue_free(struct queue *queue)
 	free(queue);
 }
 
-/* One of a ring's three areas: mapped as a whole, in one region, aligned. */
-static void *
-ring_area(struct vl_device *device, uint64_t address, uint64_t bytes, uint64_t alignment)
+/* One of a ring's three areas: mapped as a whole, in one piece, aligned. */
+static void *ring_area(
+	struct vl_device *device,
+	uint64_t address,
+	uint64_t bytes,
+	bool write,
+	uint64_t alignment,
+	bool *later
+)
 {
-	void *area = memory_at_user(device->memory, address, bytes);
+	void *area = memory_area(device->memory, address, bytes, write, later);
 
 	return (uintptr_t)area % alignment == 0 ? area : NULL;
 }
@@ -116,25 +123,6 @@ static void queue_log_setup(
 		queue->logged[1].size = ring_desc_bytes(config->size);
 }
 
-/* Whether its areas can be used; all are asked for. */
-static bool ring_is_here(
-	struct vl_device *device,
-	const struct vhost_vring_addr *address,
-	const struct ring_config *config
-)
-{
-	const struct memory *memory = device->memory;
-	bool desc = memory_is_here(memory, address->desc_user_addr, ring_desc_bytes(config->size));
-	bool driver = memory_is_here(
-		memory, address->avail_user_addr, ring_driver_bytes(config->packed, config->size)
-	);
-	bool own = memory_is_here(
-		memory, address->used_user_addr, ring_device_bytes(config->packed, config->size)
-	);
-
-	return desc && driver && own;
-}
-
 /* 1: *config is filled; 0: something has not been said yet; -errno: what was said is wrong. */
 static int ring_configure(struct vl_device *device, unsigned index, struct ring_config *config)
 {
@@ -143,6 +131,7 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 	const struct vl_features *features = &device->features;
 	bool packed = vl_features_have(features, VL_F_RING_PACKED);
 	uint32_t size = vq->size;
+	bool later = false;
 
 	if (!vq->started || !vq->has_address || size == 0 || device->memory == NULL)
 		return 0;
@@ -162,15 +151,24 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 		return -EINVAL;
 	}
 	*config = (struct ring_config){
-		.desc = ring_area(device, address->desc_user_addr, ring_desc_bytes(size), 16),
+		.desc = ring_area(
+			device, address->desc_user_addr, ring_desc_bytes(size), packed, 16, &later
+		),
 		.driver = ring_area(
 			device,
 			address->avail_user_addr,
 			ring_driver_bytes(packed, size),
-			packed ? 4 : 2
+			false,
+			packed ? 4 : 2,
+			&later
 		),
 		.device = ring_area(
-			device, address->used_user_addr, ring_device_bytes(packed, size), 4
+			device,
+			address->used_user_addr,
+			ring_device_bytes(packed, size),
+			true,
+			4,
+			&later
 		),
 		.memory = device->memory,
 		.size = size,
@@ -183,14 +181,14 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 		.mergeable = index % 2 == 0 && vl_features_have(features, VL_F_MRG_RXBUF),
 		.batches = index % 2 == 1 && vl_features_have(&device->features, VL_F_IN_ORDER),
 	};
+	if (later)
+		return 0;
 	if (config->desc == NULL || config->driver == NULL || config->device == NULL) {
 		device_explain(
 			device, "queue %u: its ring is not aligned or not in shared memory", index
 		);
 		return -EFAULT;
 	}
-	if (device->memory->by_reach && !ring_is_here(device, address, config))
-		return 0;
 	if (packed && (config->position.next >= size || config->position.used_next >= size)) {
 		device_explain(device, "queue %u: its base is outside the ring", index);
 		return -EINVAL;
@@ -252,6 +250,7 @@ int device_publish(struct vl_device *device, unsigned index)
 	} else {
 		queue->ring.notify_me = true;
 		ring_notify_off(&queue->ring, config.packed);
+		queue_look_ahead(queue);
 	}
 	queue_log_ring(queue);
 	atomic_store_explicit(&queue->ring.broken, vq->broken, memory_order_relaxed);
@@ -322,6 +321,19 @@ int device_publish_all(struct vl_device *device)
 		if (error < 0)
 			return error;
 	}
+	return 0;
+}
+
+int device_look_again(struct vl_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		int error = device_live(device, i) != NULL ? 0 : device_publish(device, i);
+
+		if (error < 0)
+			return error;
+	}
+	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
+		device_queue_changed(device, 2 * pair);
 	return 0;
 }
 
@@ -440,6 +452,25 @@ void device_reannounce_kicks(struct vl_device *device)
 	}
 }
 
+int device_attention(struct vl_device *device)
+{
+	if (device->attention < 0) {
+		device->attention = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (device->attention < 0)
+			return -errno;
+		device->config.attention_changed(device->config.context, -1, device->attention);
+	}
+	return device->attention;
+}
+
+void device_mark_memory(const struct vl_device *device, struct memory *memory)
+{
+	memory->iotlb = device->iotlb;
+	memory->by_reach = device->iotlb != NULL;
+	for (unsigned i = 0; i < memory->count; i++)
+		memory->by_reach = memory->by_reach || memory->regions[i].arriving != NULL;
+}
+
 void device_watch_region(
 	const struct vl_device *device, const struct memory_region *region, bool mapped
 )
@@ -476,6 +507,7 @@ void device_reset(struct vl_device *device)
 	device_drop_memory(device, &device->inflight);
 	close_fd(&device->log_fd);
 	device->features = (struct vl_features){0};
+	(void)device_use_iommu(device);
 	device->status = 0;
 	device->mtu = device->config.mtu;
 	memcpy(device->mac, device->config.mac, sizeof(device->mac));
@@ -508,7 +540,8 @@ int device_map(
 int vl_device_create(const struct vl_device_config *config, struct vl_device **out)
 {
 	if (config->size != sizeof(*config) || config->queue_pairs == 0
-	    || config->queue_pairs > VL_QUEUE_PAIRS_MAX)
+	    || config->queue_pairs > VL_QUEUE_PAIRS_MAX
+	    || ((config->postcopy || config->iommu) && config->attention_changed == NULL))
 		return -EINVAL;
 	int isa = isa_choose(NULL);
 	if (isa < 0)
@@ -523,6 +556,7 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	device->config = *config;
 	device->queue_count = count;
 	device->log_fd = -1;
+	device->attention = -1;
 	device->mtu = config->mtu;
 	memcpy(device->mac, config->mac, sizeof(device->mac));
 	device->link_status = 1; /* VIRTIO_NET_S_LINK_UP */
@@ -566,6 +600,11 @@ void vl_device_detach(struct vl_device *device)
 	device_reset(device);
 	device_drop_memory(device, &device->memory);
 	device_drop_arrivals(device);
+	if (device->attention >= 0) {
+		device->config.attention_changed(device->config.context, device->attention, -1);
+		close(device->attention);
+		device->attention = -1;
+	}
 	backend_destroy(device->backend);
 	device->backend = NULL;
 }
@@ -591,10 +630,15 @@ int vl_device_process(struct vl_device *device)
 {
 	if (device->backend == NULL)
 		return -ENOTCONN;
-	int result = backend_process(device->backend);
-	if (result >= 0) {
-		int error = device_take_arrivals(device);
+	uint64_t count;
 
+	/* Before the messages, by some of which it may be answered. */
+	device_tell_misses(device);
+	int result = backend_process(device->backend);
+	if (result >= 0 && device->attention >= 0
+	    && read(device->attention, &count, sizeof(count)) == sizeof(count)) {
+		device_tell_misses(device);
+		int error = device_look_again(device);
 		result = error < 0 ? error : result;
 	}
 	/* A control queue that was started just now may have been kicked before. */

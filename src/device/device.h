@@ -102,6 +102,8 @@ struct vl_device {
 	struct memory *log;	 /* the dirty log, mapped as one region; NULL: none */
 	struct memory *inflight; /* region for who comes after us, mapped; NULL: none */
 	struct vhost_inflight inflight_layout;
+	int attention;		   /* eventfd: something is to be done for the session; -1: none */
+	struct iotlb *iotlb;	   /* of a driver behind an IOMMU; NULL: it is not */
 	struct arrivals *arrivals; /* of a guest that comes by postcopy; NULL: none does */
 	int log_fd;		   /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
 	struct backend *backend;   /* the session; NULL: none */
@@ -214,9 +216,23 @@ int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout,
 /* Go on by what is in a region, and keep it up to date; fd stays the caller's. */
 int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd);
 
+/* The eventfd that has vl_device_process() called; -errno. */
+int device_attention(struct vl_device *device);
+/* What could not be used when it was wanted may be now; -errno as of device_publish(). */
+int device_look_again(struct vl_device *device);
+/* How a table that nobody sees is to be looked into. */
+void device_mark_memory(const struct vl_device *device, struct memory *memory);
+
+/* ---- iommu.c ---- */
+
+/* After the features have changed; no queue may be live. */
+int device_use_iommu(struct vl_device *device);
+int device_iotlb(struct vl_device *device, const struct vhost_iotlb_msg *message);
+/* Ask the front end for what was looked for in vain. */
+void device_tell_misses(struct vl_device *device);
+
 /* ---- postcopy.c: in the order of the messages ---- */
 
-bool device_can_postcopy(const struct vl_device *device);
 /* Whether memory that is shared now is to arrive while the guest runs. */
 bool device_listens(const struct vl_device *device);
 /* *fd is the caller's. */
@@ -228,8 +244,6 @@ int device_enter_arrivals(struct vl_device *device, struct memory *memory);
 uint64_t device_fault_address(const struct vl_device *device, uint64_t guest_address);
 int device_begin_arrivals(struct vl_device *device);
 int device_end_postcopy(struct vl_device *device);
-/* Go on with what was waiting for pages that have come; -errno as of device_publish(). */
-int device_take_arrivals(struct vl_device *device);
 /* No region may wait for any more. */
 void device_drop_arrivals(struct vl_device *device);
 

@@ -423,6 +423,7 @@ static void set_device(struct vl_device *device, const struct saved_device *save
 	device->inflight_layout = saved->inflight_layout;
 	device->backend->protocol_features = saved->protocol_features;
 	device->backend->last_request = saved->last_request;
+	(void)device_use_iommu(device);
 	device_update_offloads(device, saved->guest_offloads);
 	device_update_pairs(device);
 	atomic_store_explicit(&device->chosen_pairs, saved->chosen_pairs, memory_order_relaxed);
@@ -445,6 +446,8 @@ static int get_device(
 	device->log_fd = with_kind(log_fd, saved->log_fd_is_socket);
 	set_device(device, saved);
 	error = get_memory(reader, device, saved->region_count, &device->memory, why);
+	if (error == 0 && device->memory != NULL)
+		device_mark_memory(device, device->memory);
 	if (error == 0)
 		error = get_memory(reader, device, saved->has_log, &device->log, why);
 	if (error == 0)

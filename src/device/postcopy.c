@@ -9,21 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "device/device.h"
 #include "memory/arrivals.h"
-
-static void announce(const struct vl_device *device, int old_fd, int new_fd)
-{
-	if (device->config.arrivals_changed != NULL)
-		device->config.arrivals_changed(device->config.context, old_fd, new_fd);
-}
-
-bool device_can_postcopy(const struct vl_device *device)
-{
-	return device->config.arrivals_changed != NULL && arrivals_are_possible();
-}
 
 bool device_listens(const struct vl_device *device)
 {
@@ -34,7 +22,6 @@ void device_drop_arrivals(struct vl_device *device)
 {
 	if (device->arrivals == NULL)
 		return;
-	announce(device, arrivals_event_fd(device->arrivals), -1);
 	arrivals_destroy(device->arrivals);
 	device->arrivals = NULL;
 }
@@ -45,9 +32,9 @@ int device_advise(struct vl_device *device, int *fd)
 	int error = 0;
 
 	if (device->arrivals == NULL) {
-		error = arrivals_create(&device->arrivals);
-		if (error == 0)
-			announce(device, -1, arrivals_event_fd(device->arrivals));
+		int attention = device_attention(device);
+
+		error = attention < 0 ? attention : arrivals_create(attention, &device->arrivals);
 	}
 	if (error == 0) {
 		*fd = fcntl(arrivals_fault_fd(device->arrivals), F_DUPFD_CLOEXEC, 0);
@@ -77,8 +64,7 @@ int device_enter_arrivals(struct vl_device *device, struct memory *memory)
 {
 	int error = arrivals_enter(device->arrivals, &memory->regions[memory->count - 1]);
 
-	if (error == 0)
-		memory->by_reach = true;
+	device_mark_memory(device, memory);
 	return error;
 }
 
@@ -90,20 +76,6 @@ uint64_t device_fault_address(const struct vl_device *device, uint64_t guest_add
 		if (region->guest_address == guest_address && region->arriving != NULL)
 			return arrivals_fault_address(region);
 	}
-	return 0;
-}
-
-/* What was not here when it was wanted may be now. */
-static int look_again(struct vl_device *device)
-{
-	for (unsigned i = 0; i < device->queue_count; i++) {
-		int error = device_live(device, i) != NULL ? 0 : device_publish(device, i);
-
-		if (error < 0)
-			return error;
-	}
-	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
-		device_queue_changed(device, 2 * pair);
 	return 0;
 }
 
@@ -122,7 +94,7 @@ int device_begin_arrivals(struct vl_device *device)
 			return error;
 		}
 	}
-	return look_again(device);
+	return device_look_again(device);
 }
 
 int device_end_postcopy(struct vl_device *device)
@@ -136,14 +108,7 @@ int device_end_postcopy(struct vl_device *device)
 			arrivals_leave(&device->memory->regions[i]);
 	}
 	if (device->memory != NULL)
-		device->memory->by_reach = false;
+		device_mark_memory(device, device->memory);
 	device_drop_arrivals(device);
 	return device_publish_all(device);
-}
-
-int device_take_arrivals(struct vl_device *device)
-{
-	if (device->arrivals == NULL || !arrivals_quiet(device->arrivals))
-		return 0;
-	return look_again(device);
 }

@@ -35,6 +35,14 @@ void queue_log_ring(const struct queue *queue)
 	signal_fd(queue->log_fd);
 }
 
+void queue_look_ahead(struct queue *queue)
+{
+	if (atomic_load_explicit(&queue->ring.memory, memory_order_relaxed)->by_reach)
+		ring_look_ahead(
+			&queue->ring, queue->ring.packed, queue->spans, queue->span_chain_max
+		);
+}
+
 void queue_call(struct queue *queue)
 {
 	queue_log_ring(queue);

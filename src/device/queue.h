@@ -69,6 +69,8 @@ static inline void queue_log(const struct queue *queue, const void *at, uint64_t
 /* The same of the ring, if anything is logged at all. */
 void queue_log_ring(const struct queue *queue);
 
+/* Have what comes next asked for, if it may not be usable at once (memory.h, by_reach). */
+void queue_look_ahead(struct queue *queue);
 /* Log what was published, and notify the driver of it if it wants that. Never blocks: the
  * descriptor was made non-blocking when it came. */
 void queue_call(struct queue *queue);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "device/device.h"
+#include "memory/arrivals.h"
 
 enum {
 	OFFERED_PROTOCOL_FEATURES = 1 << VL_PROTOCOL_F_MQ | 1 << VL_PROTOCOL_F_LOG_SHMFD
@@ -50,6 +51,12 @@ static int set_features(void *context, uint64_t features)
 	if (!same)
 		device_unpublish_all(device);
 	device->features = wanted;
+	if (!same) {
+		int error = device_use_iommu(device);
+
+		if (error < 0)
+			return error;
+	}
 	/* That is the front end's, at both ends of a migration; the driver does not notice. */
 	if (changed == UINT64_C(1) << VL_F_LOG_ALL) {
 		/* Another migration brings another log. */
@@ -100,8 +107,11 @@ static int map_memory(
 {
 	int error = device_map(device, old, request, fd, out, why);
 
-	if (error < 0 || !device_listens(device))
+	if (error < 0)
 		return error;
+	device_mark_memory(device, *out);
+	if (!device_listens(device))
+		return 0;
 	error = device_enter_arrivals(device, *out);
 	if (error < 0) {
 		*why = "a memory region cannot be mapped twice";
@@ -225,6 +235,13 @@ static int set_log(void *context, const struct memory_region_request *request, i
 	device->log = log;
 	device_watch_memory(device, log, true);
 	return device_publish_all(device);
+}
+
+/* ---- IOMMU ---- */
+
+static int iotlb_message(void *context, const struct vhost_iotlb_msg *message)
+{
+	return device_iotlb(context, message);
 }
 
 /* ---- postcopy ---- */
@@ -570,6 +587,7 @@ const struct backend_ops device_backend_ops = {
 	.remove_memory = remove_memory,
 	.set_log = set_log,
 	.set_log_fd = set_log_fd,
+	.iotlb = iotlb_message,
 	.postcopy_advise = advise,
 	.postcopy_listen = listen_for_faults,
 	.postcopy_fault_address = fault_address,
@@ -600,8 +618,9 @@ struct backend_config device_backend_config(struct vl_device *device)
 		.device = device,
 		.queue_count = device->queue_count,
 		.queue_num = device->config.queue_pairs,
-		.protocol_features = OFFERED_PROTOCOL_FEATURES
-				     | (uint64_t)device_can_postcopy(device)
-					       << VL_PROTOCOL_F_PAGEFAULT,
+		.protocol_features =
+			OFFERED_PROTOCOL_FEATURES
+			| (uint64_t)(device->config.postcopy && arrivals_are_possible())
+				  << VL_PROTOCOL_F_PAGEFAULT,
 	};
 }

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -35,7 +34,7 @@ struct arriving {
 struct arrivals {
 	int fault_fd; /* asks the front end */
 	int guard_fd; /* makes an error of what is missing, in the data path's mappings */
-	int event_fd;
+	int attention;
 	int ask[2]; /* pipe of addresses in the data path's mappings; closed: the fetcher ends */
 	pthread_t fetcher;
 	pthread_mutex_t lock; /* of what follows */
@@ -148,7 +147,7 @@ static void fetch(struct arrivals *arrivals, uint64_t address)
 	pthread_cond_signal(&arrivals->idle);
 	pthread_mutex_unlock(&arrivals->lock);
 	const uint64_t one = 1;
-	(void)!write(arrivals->event_fd, &one, sizeof(one));
+	(void)!write(arrivals->attention, &one, sizeof(one));
 }
 
 static void *fetch_all(void *context)
@@ -180,7 +179,6 @@ static void close_all(struct arrivals *arrivals)
 	const int fds[] = {
 		arrivals->fault_fd,
 		arrivals->guard_fd,
-		arrivals->event_fd,
 		arrivals->ask[0],
 		arrivals->ask[1],
 	};
@@ -192,20 +190,20 @@ static void close_all(struct arrivals *arrivals)
 	free(arrivals);
 }
 
-int arrivals_create(struct arrivals **out)
+int arrivals_create(int attention, struct arrivals **out)
 {
 	struct arrivals *arrivals = calloc(1, sizeof(*arrivals));
 
 	if (arrivals == NULL)
 		return -ENOMEM;
+	arrivals->attention = attention;
 	arrivals->ask[0] = arrivals->ask[1] = -1;
 	/* No features: the front end reads its events and expects no others than faults. */
 	arrivals->fault_fd = open_userfaultfd(0);
 	arrivals->guard_fd = open_guard();
-	arrivals->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int error = arrivals->fault_fd < 0 ? arrivals->fault_fd : arrivals->guard_fd;
 	if (error >= 0
-	    && (arrivals->event_fd < 0 || pipe2(arrivals->ask, O_CLOEXEC) < 0
+	    && (pipe2(arrivals->ask, O_CLOEXEC) < 0
 		|| fcntl(arrivals->ask[1], F_SETFL, O_NONBLOCK) < 0))
 		error = -errno;
 	pthread_mutex_init(&arrivals->lock, NULL);
@@ -233,18 +231,6 @@ void arrivals_destroy(struct arrivals *arrivals)
 int arrivals_fault_fd(const struct arrivals *arrivals)
 {
 	return arrivals->fault_fd;
-}
-
-int arrivals_event_fd(const struct arrivals *arrivals)
-{
-	return arrivals->event_fd;
-}
-
-bool arrivals_quiet(struct arrivals *arrivals)
-{
-	uint64_t count;
-
-	return read(arrivals->event_fd, &count, sizeof(count)) == sizeof(count);
 }
 
 /* ---- regions ---- */

@@ -24,16 +24,13 @@ struct arriving; /* a region */
 
 /* Whether this kernel, and what we may do, is enough for it. */
 bool arrivals_are_possible(void);
-/* -EPERM, -ENOSYS: they are not possible; or -errno. */
-int arrivals_create(struct arrivals **out);
+/* `attention`: an eventfd to be signalled when pages have come that somebody had asked for;
+ * borrowed. -EPERM, -ENOSYS: they are not possible; or -errno. */
+int arrivals_create(int attention, struct arrivals **out);
 /* No region may be left. NULL is fine. */
 void arrivals_destroy(struct arrivals *arrivals);
 /* The userfaultfd that asks for pages: for the front end. It stays ours. */
 int arrivals_fault_fd(const struct arrivals *arrivals);
-/* Readable when pages have come that somebody had asked for; arrivals_quiet() makes it quiet,
- * and says whether it was readable. */
-int arrivals_event_fd(const struct arrivals *arrivals);
-bool arrivals_quiet(struct arrivals *arrivals);
 
 /* A region that was mapped just now, and is still ours alone: map it again. -ENOMEM or what mmap()
  * says. From now on memory_unmap() does what arrivals_leave() does. */

@@ -2,6 +2,7 @@
 /* Regions of a peer's memory, see memory.h. */
 #include "memory/memory.h"
 #include "memory/arrivals.h"
+#include "memory/iotlb.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,10 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+enum {
+	ASK_STEP = 4096, /* bytes: the least that is asked for at a time */
+};
 
 static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 {
@@ -216,6 +221,7 @@ int memory_add(
 	if (count > 0) {
 		memcpy(memory->regions, old->regions, count * sizeof(old->regions[0]));
 		memory->by_reach = old->by_reach;
+		memory->iotlb = old->iotlb;
 	}
 	*out = memory;
 	return 0;
@@ -240,6 +246,7 @@ int memory_remove(
 			return -ENOMEM;
 		*removed = *region;
 		memory->by_reach = old->by_reach;
+		memory->iotlb = old->iotlb;
 		for (unsigned from = 0, to = 0; from < old->count; from++) {
 			if (from != i)
 				memory->regions[to++] = old->regions[from];
@@ -306,40 +313,97 @@ void *memory_at_user(const struct memory *memory, uint64_t user_address, uint64_
 	return NULL;
 }
 
+static const struct memory_region *region_at_user(const struct memory *memory, uint64_t address)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		if (address - memory->regions[i].user_address < memory->regions[i].size)
+			return &memory->regions[i];
+	}
+	return NULL;
+}
+
+/* A place in a region, of which *run bytes are wanted, and then can be used. */
+static uint8_t *
+reach_in(const struct memory_region *region, uint64_t offset, uint64_t *run, bool *later)
+{
+	uint8_t *at = region->host + offset;
+
+	if (*run > region->size - offset)
+		*run = region->size - offset;
+	if (region->arriving != NULL && !arrivals_reach(region->arriving, at, run))
+		*later = true;
+	return at;
+}
+
+/* Of an address that is translated first. If that is not known no more can be said of it than that
+ * it is not to be used yet. */
+static uint8_t *
+reach_translated(const struct memory *memory, uint64_t iova, bool write, uint64_t *run, bool *later)
+{
+	uint64_t user_address, room;
+
+	if (!iotlb_find(
+		    memory->iotlb, iova, write ? IOTLB_WRITE : IOTLB_READ, &user_address, &room
+	    )) {
+		room = ASK_STEP - iova % ASK_STEP;
+		*later = true;
+	}
+	if (*run > room)
+		*run = room;
+	if (*later)
+		return NULL;
+	const struct memory_region *region = region_at_user(memory, user_address);
+	return region == NULL ? NULL
+			      : reach_in(region, user_address - region->user_address, run, later);
+}
+
 uint8_t *memory_reach(
 	const struct memory *memory,
-	uint64_t guest_address,
+	uint64_t address,
+	bool write,
 	uint64_t *run,
 	unsigned *hint,
 	bool *later
 )
 {
-	uint8_t *at = memory_at_guest(memory, guest_address, run, hint);
-
-	if (at == NULL)
+	*run = UINT64_MAX;
+	if (memory->iotlb != NULL)
+		return reach_translated(memory, address, write, run, later);
+	if (memory_at_guest(memory, address, run, hint) == NULL)
 		return NULL;
-	struct arriving *arriving = memory->regions[*hint].arriving;
-	if (arriving != NULL && !arrivals_reach(arriving, at, run))
-		*later = true;
-	return at;
+	const struct memory_region *region = &memory->regions[*hint];
+	return reach_in(region, address - region->guest_address, run, later);
 }
 
-bool memory_is_here(const struct memory *memory, uint64_t user_address, uint64_t size)
+static uint8_t *
+reach_area(const struct memory *memory, uint64_t address, bool write, uint64_t *run, bool *later)
 {
-	bool here = true;
+	if (memory->iotlb != NULL)
+		return reach_translated(memory, address, write, run, later);
+	const struct memory_region *region = region_at_user(memory, address);
+	return region == NULL ? NULL : reach_in(region, address - region->user_address, run, later);
+}
 
-	for (unsigned i = 0; i < memory->count; i++) {
-		const struct memory_region *region = &memory->regions[i];
-		uint64_t offset = user_address - region->user_address;
+/* Piece by piece, which are pages or translations. After one that is missing, too, so that all are
+ * asked for. */
+uint8_t *
+memory_area(const struct memory *memory, uint64_t address, uint64_t size, bool write, bool *later)
+{
+	uint8_t *area = NULL, *next = NULL;
+	uint64_t run;
 
-		if (region->arriving == NULL || offset >= region->size)
+	for (uint64_t done = 0; done < size; done += run) {
+		bool missing = false;
+
+		run = size - done;
+		uint8_t *at = reach_area(memory, address + done, write, &run, &missing);
+		*later = *later || missing;
+		if (*later)
 			continue;
-		/* All of them, so that all are asked for. */
-		for (uint64_t run; size > 0; size -= run, offset += run) {
-			run = size;
-			if (!arrivals_reach(region->arriving, region->host + offset, &run))
-				here = false;
-		}
+		if (at == NULL || (done > 0 && at != next))
+			return NULL;
+		area = done == 0 ? at : area;
+		next = at + run;
 	}
-	return here;
+	return *later ? NULL : area;
 }

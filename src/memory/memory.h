@@ -32,7 +32,10 @@ struct memory_region {
 
 struct memory {
 	unsigned count;
-	bool by_reach; /* the data path has to use memory_reach() */
+	/* The data path has to use memory_reach(): pages may not have come, or addresses are those
+	 * of an IOMMU. */
+	bool by_reach;
+	struct iotlb *iotlb; /* NULL: descriptors have guest addresses, rings user addresses */
 	struct memory_region regions[];
 };
 
@@ -102,19 +105,21 @@ memory_at_guest(const struct memory *memory, uint64_t guest_address, uint64_t *r
 }
 
 /*
- * The same for any memory. *later is set if what is there cannot be used yet: it has been asked for
- * then.
+ * The same for any memory, and an address as descriptors have it. *later is set if what is there
+ * cannot be used yet: it has been asked for then, *run bytes of it.
  */
 uint8_t *memory_reach(
 	const struct memory *memory,
-	uint64_t guest_address,
+	uint64_t address,
+	bool write,
 	uint64_t *run,
 	unsigned *hint,
 	bool *later
 );
-/* Whether `size` bytes at a user address, which are mapped, can be used now; otherwise they have
- * been asked for. */
-bool memory_is_here(const struct memory *memory, uint64_t user_address, uint64_t size);
+/* Where `size` bytes at an address as rings have it are mapped, or NULL if they are not in one
+ * piece; likewise. */
+uint8_t *
+memory_area(const struct memory *memory, uint64_t address, uint64_t size, bool write, bool *later);
 
 /* The guest address of what is mapped at `at`; false if that is no memory of the peer's. */
 static inline bool

@@ -73,6 +73,7 @@ struct port_settings {
 	uid_t owner; /* of the listening socket; (uid_t)-1: the daemon's */
 	gid_t group; /* (gid_t)-1: the daemon's */
 	mode_t mode; /* 0660 */
+	bool iommu;  /* PORT_VHOST: offered */
 
 	/* PORT_TAP */
 	char interface[IFNAMSIZ]; /* empty: the port's name */

@@ -145,19 +145,16 @@ static void on_control_kick_changed(void *context, int, int new_fd)
 		);
 }
 
-/* Pages of a guest that comes by postcopy. */
-static void on_arrivals_changed(void *context, int, int new_fd)
+static void on_attention_changed(void *context, int, int new_fd)
 {
 	struct port_vhost *vhost = context;
 
-	if (vhost->arrivals_event != NULL)
-		event_free(vhost->arrivals_event);
-	vhost->arrivals_event = new_fd < 0 ? NULL : vhost_session_event(vhost, new_fd);
+	if (vhost->attention_event != NULL)
+		event_free(vhost->attention_event);
+	vhost->attention_event = new_fd < 0 ? NULL : vhost_session_event(vhost, new_fd);
 	if (new_fd >= 0
-	    && (vhost->arrivals_event == NULL || event_add(vhost->arrivals_event, NULL) < 0))
-		log_error(
-			LOG_VHOST, "%s: cannot watch for arriving pages", vhost->port.settings.name
-		);
+	    && (vhost->attention_event == NULL || event_add(vhost->attention_event, NULL) < 0))
+		log_error(LOG_VHOST, "%s: out of memory", vhost->port.settings.name);
 }
 
 static void on_queue_changed(void *context, unsigned pair)
@@ -654,7 +651,9 @@ static int open_device(struct port_vhost *vhost)
 		.control_kick_changed = on_control_kick_changed,
 		/* With more pairs QEMU (10) waits for ever for an answer to what it has not sent,
 		 * with the guest half moved. Not offered, it says so before it begins. */
-		.arrivals_changed = settings->queues == 1 ? on_arrivals_changed : NULL,
+		.postcopy = settings->queues == 1,
+		.iommu = settings->iommu,
+		.attention_changed = on_attention_changed,
 		.announce = on_announce,
 		.memory_mapped = on_memory_mapped,
 		.memory_unmapping = on_memory_unmapping,

@@ -13,7 +13,7 @@ struct port_vhost {
 	struct port port;
 	struct vl_device *device;
 	int listen_fd; /* -1: the port connects */
-	struct event *accept_event, *session_event, *control_event, *arrivals_event;
+	struct event *accept_event, *session_event, *control_event, *attention_event;
 	bool expects; /* a process before us had a session */
 	void *record; /* of the device, kept in a file named as the port; NULL: none */
 	struct event *connect_again; /* timer of a port that connects */

@@ -28,6 +28,7 @@
 
 enum {
 	RING_BURST_MAX = 64,   /* plain chains that are taken together */
+	RING_AHEAD_MAX = 128,  /* chains that are looked at before they are taken */
 	RING_SIZE_MAX = 32768, /* VIRTIO 1.3, 2.7 and 2.8 */
 	/* More than any driver has in a chain; what bounds the work that one chain can make. */
 	RING_CHAIN_MAX = 1024,	 /* descriptors */
@@ -274,19 +275,28 @@ static inline void ring_drop_held(struct ring *ring, uint32_t count, uint32_t de
  * broken, as `outside` says, or it cannot be used yet. For a look ahead at chains it is enough to
  * know where, but not for what they are made of (`content`). */
 static inline uint8_t *ring_reach(
-	struct ring *ring, uint64_t address, uint64_t *run, const bool content, const char *outside
+	struct ring *ring,
+	uint64_t address,
+	bool write,
+	uint64_t *run,
+	const bool content,
+	const char *outside
 )
 {
 	const struct memory *memory = atomic_load_explicit(&ring->memory, memory_order_relaxed);
 	bool later = false;
-	uint8_t *at = memory->by_reach ? memory_reach(memory, address, run, &ring->hint, &later)
-				       : memory_at_guest(memory, address, run, &ring->hint);
+	uint8_t *at = memory->by_reach
+			      ? memory_reach(memory, address, write, run, &ring->hint, &later)
+			      : memory_at_guest(memory, address, run, &ring->hint);
 
 	if (later)
 		ring->waiting = true;
 	else if (at == NULL)
 		(void)ring_break(ring, outside);
-	return later && (content || !ring->ahead) ? NULL : at;
+	if (!later)
+		return at;
+	/* Any place will do, since nobody looks at it. */
+	return ring->ahead && !content ? (uint8_t *)ring : NULL;
 }
 
 /* Copy one descriptor of an indirect table, which may lie across regions. */
@@ -299,6 +309,7 @@ static inline int ring_read_indirect(struct ring *ring, uint64_t address, void *
 		const uint8_t *from = ring_reach(
 			ring,
 			address,
+			false,
 			&run,
 			true,
 			"an indirect table lies outside the shared memory"
@@ -341,7 +352,12 @@ static inline int ring_add_span(
 	while (size > 0) {
 		uint64_t run;
 		uint8_t *data = ring_reach(
-			ring, address, &run, false, "a buffer lies outside the shared memory"
+			ring,
+			address,
+			writable,
+			&run,
+			false,
+			"a buffer lies outside the shared memory"
 		);
 
 		if (data == NULL)
@@ -475,22 +491,22 @@ static inline int ring_take_next(
 	return got < 0 && ring->waiting ? 0 : got;
 }
 
-/* What cannot be used has been asked for; the same for the chains behind it, so that one wait is
- * for all of them. */
+/* Have all that comes next asked for, so that one wait is for all of it, and the best one is before
+ * it is wanted. */
 static inline void
 ring_look_ahead(struct ring *ring, const bool packed, struct iovec *spans, uint32_t span_max)
 {
 	struct ring_mark mark = ring_mark(ring);
-	const bool odd = ring->odd;
+	const bool odd = ring->odd, waiting = ring->waiting;
 	struct ring_chain chain;
 	uint32_t n = 0;
 
 	ring->ahead = true;
-	while (n++ < RING_BURST_MAX && ring_take_next(ring, packed, &chain, spans, span_max) == 1)
+	while (n++ < RING_AHEAD_MAX && ring_take_next(ring, packed, &chain, spans, span_max) == 1)
 		continue;
 	ring->ahead = false;
 	ring->odd = odd;
-	ring->waiting = true;
+	ring->waiting = waiting;
 	ring_rewind(ring, mark);
 }
 

@@ -97,7 +97,7 @@ static inline int split_walk_indirect(
 	if (ring_check_indirect(ring, bytes) < 0)
 		return -1;
 	const void *table = ring_reach(
-		ring, address, &run, true, "an indirect table lies outside the shared memory"
+		ring, address, false, &run, true, "an indirect table lies outside the shared memory"
 	);
 	if (table == NULL)
 		return -1;

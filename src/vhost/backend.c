@@ -379,6 +379,27 @@ static int set_log_fd(struct backend *backend, struct vhost_message *message)
 	return backend->config.ops->set_log_fd(backend->config.device, vhost_take_fd(message));
 }
 
+/* ---- IOMMU ---- */
+
+static int iotlb_msg(struct backend *backend, struct vhost_message *message)
+{
+	int error = backend->config.ops->iotlb(backend->config.device, &message->payload.iotlb);
+
+	reply_u64(message, error < 0 ? 1 : 0);
+	return 0;
+}
+
+bool backend_tell_miss(struct backend *backend, const struct vhost_iotlb_msg *miss)
+{
+	const struct vhost_message message = {
+		.header = {VHOST_BACKEND_IOTLB_MSG, VHOST_VERSION, sizeof(*miss)},
+		.payload.iotlb = *miss,
+	};
+
+	return backend->request_fd >= 0 && backend_has(backend, VL_PROTOCOL_F_BACKEND_REQ)
+	       && vhost_write(backend->request_fd, &message) == 0;
+}
+
 /* ---- postcopy ---- */
 
 /* Without a descriptor there is none. */
@@ -558,7 +579,7 @@ static const handler handlers[VHOST_REQUEST_COUNT] = {
 	[VHOST_USER_SEND_RARP] = send_rarp,
 	[VHOST_USER_NET_SET_MTU] = set_mtu,
 	[VHOST_USER_SET_BACKEND_REQ_FD] = set_backend_req_fd,
-	[VHOST_USER_IOTLB_MSG] = answer_error,
+	[VHOST_USER_IOTLB_MSG] = iotlb_msg,
 	[VHOST_USER_GET_CONFIG] = get_config,
 	[VHOST_USER_SET_CONFIG] = set_config,
 	[VHOST_USER_CREATE_CRYPTO_SESSION] = answer_no_session,

@@ -32,6 +32,7 @@ struct backend_ops {
 	/* Where writes are logged, in guest addresses; fd stays the session's. */
 	int (*set_log)(void *device, const struct memory_region_request *request, int fd);
 	int (*set_log_fd)(void *device, int fd); /* -1: none */
+	int (*iotlb)(void *device, const struct vhost_iotlb_msg *message);
 	/* Postcopy. *fd is the session's then. */
 	int (*postcopy_advise)(void *device, int *fd);
 	int (*postcopy_listen)(void *device);
@@ -102,6 +103,9 @@ int backend_process(struct backend *backend);
 /* Tell the front end that the configuration space has changed, if it can be told. One that does
  * not read what it is told has that before it still. */
 void backend_tell_config(struct backend *backend);
+
+/* Ask for a translation; false: it cannot be asked. */
+bool backend_tell_miss(struct backend *backend, const struct vhost_iotlb_msg *miss);
 
 /* For ops: say why a request is refused, before returning an error. */
 void backend_explain(struct backend *backend, const char *format, ...)

@@ -138,6 +138,7 @@ union vhost_payload {
 	struct vhost_mem_region region;
 	struct vhost_config config;
 	struct vhost_log log;
+	struct vhost_iotlb_msg iotlb; /* of linux/vhost_types.h */
 	struct vhost_inflight inflight;
 	uint8_t bytes[VHOST_PAYLOAD_MAX];
 };

@@ -43,12 +43,12 @@ static void on_control_kick_changed(void *context, int old_fd, int new_fd)
 	callbacks->control_kick_fd = new_fd;
 }
 
-static void on_arrivals_changed(void *context, int old_fd, int new_fd)
+static void on_attention_changed(void *context, int old_fd, int new_fd)
 {
 	struct front_callbacks *callbacks = &((struct front *)context)->callbacks;
 
-	check(callbacks->arrivals_fd == old_fd);
-	callbacks->arrivals_fd = new_fd;
+	check(callbacks->attention_fd == old_fd);
+	callbacks->attention_fd = new_fd;
 }
 
 static void on_announce(void *context, const uint8_t mac[6])
@@ -86,7 +86,9 @@ void front_attach(struct front *front, const struct front_options *options)
 		.queue_changed = on_queue_changed,
 		.kick_changed = on_kick_changed,
 		.control_kick_changed = on_control_kick_changed,
-		.arrivals_changed = options->postcopy ? on_arrivals_changed : NULL,
+		.postcopy = options->postcopy,
+		.iommu = options->iommu,
+		.attention_changed = on_attention_changed,
 		.announce = on_announce,
 		.context = front,
 	};
@@ -94,7 +96,7 @@ void front_attach(struct front *front, const struct front_options *options)
 	*front = (struct front){.socket = -1};
 	memset(front->callbacks.kick_fds, -1, sizeof(front->callbacks.kick_fds));
 	front->callbacks.control_kick_fd = -1;
-	front->callbacks.arrivals_fd = -1;
+	front->callbacks.attention_fd = -1;
 	memcpy(config.mac, front_mac, sizeof(config.mac));
 	guest_open(&front->guest);
 	front->config = config;

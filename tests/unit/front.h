@@ -26,7 +26,7 @@ struct front_callbacks {
 	unsigned synchronized, changed;
 	int kick_fds[4]; /* of the first pairs; -1: none */
 	int control_kick_fd;
-	int arrivals_fd;
+	int attention_fd;
 	unsigned announced;
 	uint8_t announced_mac[6];
 };
@@ -39,8 +39,8 @@ struct front_options {
 	bool control;	    /* start a control queue, too */
 	uint32_t start;	    /* index (split) or slot (packed) at which the rings begin */
 	struct vl_features withheld;
-	void *record;  /* vl_device_config.record */
-	bool postcopy; /* its owner can handle guests that come so */
+	void *record;	      /* vl_device_config.record */
+	bool postcopy, iommu; /* of vl_device_config */
 };
 
 struct front {

@@ -168,7 +168,7 @@ static void open_rig(struct rig *rig, const struct variant *variant)
 static void close_rig(struct rig *rig)
 {
 	front_close(&rig->front);
-	assert_int_equal(rig->front.callbacks.arrivals_fd, -1);
+	assert_int_equal(rig->front.callbacks.attention_fd, -1);
 	close(rig->fault_fd);
 }
 
@@ -225,7 +225,7 @@ static void expect_request(struct rig *rig, const struct page *page)
 
 static void bring(struct rig *rig, const struct page *page)
 {
-	struct pollfd poll_fd = {.fd = rig->front.callbacks.arrivals_fd, .events = POLLIN};
+	struct pollfd poll_fd = {.fd = rig->front.callbacks.attention_fd, .events = POLLIN};
 	unsigned index;
 	struct guest_region *region = region_of(rig, page->address, &index);
 	struct uffdio_range range = {
@@ -442,7 +442,6 @@ static void when_all_is_here_it_is_as_if_it_had_always_been(void **state)
 	assert_int_equal(end(&rig), 0);
 	assert_int_equal(end(&rig), 0);
 	assert_int_equal(guest_mappings(), twice - GUEST_REGION_COUNT);
-	assert_int_equal(rig.front.callbacks.arrivals_fd, -1);
 	assert_false(front_status(&rig.front).memory_arrives);
 	(void)add_frame(&rig, TX, 0, 1);
 	assert_int_equal(borrow_one(&rig, 0), 1);
