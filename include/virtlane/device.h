@@ -154,6 +154,9 @@ int vl_device_socket(const struct vl_device *device);
  * VHOST_USER_BACKEND_CONFIG_CHANGE_MSG. Queues run on: it is for the caller to leave them alone.
  */
 void vl_device_set_link(struct vl_device *device, bool up);
+/* The MTU in the configuration space; likewise. 0: from the next session on none is offered, and it
+ * stays as it is until then. */
+void vl_device_set_mtu(struct vl_device *device, uint16_t mtu);
 
 /* Serve the control virtqueue, if the front end hands it to us (see docs/architecture.md), after
  * it was kicked; at most 64 commands. Returns true if it is to be called again soon. */

@@ -100,8 +100,9 @@ static void add_change(struct config_diff *diff, struct change change)
 }
 
 /* *live: whether all that differs can change while the switch runs. */
-static bool
-settings_differ(const struct setting *table, const void *from, const void *to, bool *live)
+static bool settings_differ(
+	const struct setting *table, unsigned kind, const void *from, const void *to, bool *live
+)
 {
 	bool differs = false;
 
@@ -110,7 +111,7 @@ settings_differ(const struct setting *table, const void *from, const void *to, b
 		if (setting_equal(table, from, to))
 			continue;
 		differs = true;
-		*live = *live && table->live;
+		*live = *live && setting_is_live(table, kind);
 	}
 	return differs;
 }
@@ -123,7 +124,7 @@ static void compare_switch(
 {
 	bool live;
 
-	if (!settings_differ(switch_setting_table, from, to, &live))
+	if (!settings_differ(switch_setting_table, 0, from, to, &live))
 		return;
 	add_change(
 		diff,
@@ -140,7 +141,9 @@ compare_port(struct config_diff *diff, const struct config_port *from, const str
 {
 	bool live;
 
-	if (settings_differ(port_setting_table, &from->settings, &to->settings, &live))
+	if (settings_differ(
+		    port_setting_table, from->settings.kind, &from->settings, &to->settings, &live
+	    ))
 		add_change(
 			diff,
 			(struct change){

@@ -183,7 +183,7 @@ json_t *method_port_set(void *context, json_t *params, struct rpc_failure *failu
 		status = error_set(error, -EINVAL, "nothing to change; give SETTING=VALUE");
 	if (status != 0)
 		return fail_port(failure, RPC_INVALID_PARAMS, status, name);
-	status = port_settings_check_live(name, &given, error);
+	status = port_settings_check_live(&settings, &given, error);
 	if (status != 0)
 		return rpc_fail(failure, RPC_REFUSED, status);
 	status = port_settings_check(&settings, NULL, error);

@@ -82,10 +82,13 @@ const struct setting port_setting_table[] = {
 		.min = PORT_MTU_MIN,
 		.max = PORT_MTU_MAX,
 		.can_be_none = true,
+		.live = true,
+		.fixed_kinds = KIND(ETHDEV) | KIND(VIRTIO),
 		ALL_KINDS,
-		PORT_FIELD(mtu),
+		PORT_FIELD(policy.mtu),
 		.help = "MTU offered to the driver (VIRTIO_NET_F_MTU), or set on the interface or "
-			"device.",
+			"device. A driver that can be told of a change is; Linux's looks at its "
+			"start alone.",
 	},
 	{
 		.name = "max-frame",

@@ -47,9 +47,15 @@ struct setting {
 	uint32_t min, max;
 	const char *const *choices; /* SETTING_CHOICE: in order of value, ends with NULL */
 	uint8_t kinds;		    /* of port that it applies to: bits by enum port_kind */
-	bool live;		    /* may change on a running port */
+	bool live;		    /* may change on a running port ... */
+	uint8_t fixed_kinds;	    /* ... but not of these kinds */
 	bool can_be_none;	    /* 0 is written "none" */
 };
+
+static inline bool setting_is_live(const struct setting *setting, unsigned kind)
+{
+	return setting->live && !(setting->fixed_kinds >> kind & 1);
+}
 
 /* The tables; both end with a setting without a name. */
 extern const struct setting port_setting_table[];
@@ -100,7 +106,9 @@ int switch_settings_check_host(const struct switch_settings *settings, struct er
 
 /* Whether a running port may be changed to have all that was given. */
 int port_settings_check_live(
-	const char *name, const struct settings_given *given, struct error *error
+	const struct port_settings *settings,
+	const struct settings_given *given,
+	struct error *error
 );
 
 /* Whether two ports want the same socket or the same interface; *what names the clash. */

@@ -130,14 +130,14 @@ static int check_policy(const struct port_settings *settings, struct error *erro
 		return error_set(
 			error, -EINVAL, "cross-connect names the port itself; name the other one"
 		);
-	if (policy->max_frame < (uint32_t)settings->mtu + ETHERNET_HEADER_SIZE)
+	if (policy->max_frame < (uint32_t)settings->policy.mtu + ETHERNET_HEADER_SIZE)
 		return error_set(
 			error,
 			-EINVAL,
 			"max-frame=%u is too small for mtu=%u; make it %u or more",
 			policy->max_frame,
-			settings->mtu,
-			settings->mtu + ETHERNET_HEADER_SIZE
+			settings->policy.mtu,
+			settings->policy.mtu + ETHERNET_HEADER_SIZE
 		);
 	return 0;
 }
@@ -160,13 +160,16 @@ int port_settings_check(
 }
 
 int port_settings_check_live(
-	const char *name, const struct settings_given *given, struct error *error
+	const struct port_settings *settings,
+	const struct settings_given *given,
+	struct error *error
 )
 {
 	const struct setting *setting = port_setting_table;
 
 	for (; setting->name != NULL; setting++) {
-		if (settings_given_have(given, setting->name) && !setting->live)
+		if (settings_given_have(given, setting->name)
+		    && !setting_is_live(setting, settings->kind))
 			return error_set(
 				error,
 				-EBUSY,
@@ -174,7 +177,7 @@ int port_settings_check_live(
 				"and "
 				"add it again",
 				setting->name,
-				name
+				settings->name
 			);
 	}
 	return 0;

@@ -626,6 +626,16 @@ void vl_device_set_link(struct vl_device *device, bool up)
 		backend_tell_config(device->backend);
 }
 
+void vl_device_set_mtu(struct vl_device *device, uint16_t mtu)
+{
+	device->config.mtu = mtu;
+	if (mtu == 0 || device->mtu == mtu)
+		return;
+	device->mtu = mtu;
+	if (device->backend != NULL)
+		backend_tell_config(device->backend);
+}
+
 int vl_device_process(struct vl_device *device)
 {
 	if (device->backend == NULL)

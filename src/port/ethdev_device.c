@@ -141,7 +141,7 @@ static int make_pool(
 	const struct port_settings *settings = &ethdev->port.settings;
 	bool chains = (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER)
 		      && (ethdev->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
-	uint32_t mtu = settings->mtu != 0 ? settings->mtu : RTE_ETHER_MTU;
+	uint32_t mtu = settings->policy.mtu != 0 ? settings->policy.mtu : RTE_ETHER_MTU;
 	uint32_t room = mtu + RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN;
 	/* A driver may have rings of its own size behind those that it was asked for. */
 	unsigned rx = RTE_MAX(rx_descriptors, 2u * info->default_rxportconf.ring_size);
@@ -228,7 +228,7 @@ static int configure(struct port_ethdev *ethdev, struct error *error)
 		settings->queues < info.max_tx_queues ? settings->queues : info.max_tx_queues;
 	ethdev->tx_offloads = info.tx_offload_capa & TX_OFFLOADS;
 	ethdev->capable = capabilities(ethdev, info.driver_name);
-	conf.rxmode.mtu = settings->mtu != 0 ? settings->mtu : RTE_ETHER_MTU;
+	conf.rxmode.mtu = settings->policy.mtu != 0 ? settings->policy.mtu : RTE_ETHER_MTU;
 	conf.rxmode.offloads = info.rx_offload_capa & RX_OFFLOADS;
 	/* Asked to check, these leave sums partial that others would have completed. */
 	if (strncmp(info.driver_name, "net_virtio", 10) == 0
@@ -278,8 +278,8 @@ static int start(struct port_ethdev *ethdev, struct error *error)
 	const struct port_settings *settings = &ethdev->port.settings;
 	int result = 0;
 
-	if (settings->mtu != 0) {
-		result = rte_eth_dev_set_mtu(ethdev->device, settings->mtu);
+	if (settings->policy.mtu != 0) {
+		result = rte_eth_dev_set_mtu(ethdev->device, settings->policy.mtu);
 		if (result < 0 && result != -ENOTSUP)
 			return refuse(ethdev, "set its MTU", result, error);
 	}

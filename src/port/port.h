@@ -86,6 +86,8 @@ struct port_ops {
 	/* The offloads of settings.policy have changed. 0, or -errno and an explanation: all is as
 	 * it was. */
 	int (*set_offloads)(struct port *port, uint32_t offloads, struct error *error);
+	/* settings.policy.mtu has changed; NULL: such a port's cannot. */
+	int (*set_mtu)(struct port *port, uint16_t mtu, struct error *error);
 	/* settings.policy.link_down has changed; NULL: nobody could be told. */
 	void (*set_link)(struct port *port, bool up);
 	/* Whether a peer is to be expected that was there when a process before us ended; NULL:

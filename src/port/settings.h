@@ -44,6 +44,7 @@ struct port_mac {
 struct port_policy {
 	uint32_t offloads;  /* VL_OFFLOAD_* that may be used; what else is needed we do ourselves */
 	uint32_t max_frame; /* bytes, without FCS; for a segmentation frame: of each segment */
+	uint16_t mtu;	    /* 0: not offered (vhost), left as it is (tap) */
 	bool link_down;	    /* no frame enters or leaves, and the driver is told so */
 	bool mac_lock;	    /* only `macs` may be source addresses */
 	uint8_t mac_count;
@@ -64,7 +65,6 @@ struct port_settings {
 	char name[PORT_NAME_SIZE];
 	enum port_kind kind;
 	uint16_t queues; /* queue pairs, 1..PORT_QUEUES_MAX */
-	uint16_t mtu;	 /* 0: not offered (vhost), left as it is (tap) */
 	struct port_policy policy;
 
 	/* PORT_VHOST, PORT_VIRTIO: exactly one of listen and connect is not empty */

@@ -290,16 +290,20 @@ static int set_interface(
 	return result;
 }
 
+static int set_interface_mtu(void *context, struct error *error)
+{
+	struct port_tap *tap = context;
+	struct ifreq ifr = {.ifr_mtu = tap->port.settings.policy.mtu};
+
+	return ifr.ifr_mtu == 0 ? 0 : set_interface(tap, SIOCSIFMTU, &ifr, "MTU", error);
+}
+
 static int configure_interface(struct port_tap *tap, struct error *error)
 {
 	const struct port_settings *settings = &tap->port.settings;
 	struct ifreq ifr = {0};
-	int result = 0;
+	int result = set_interface_mtu(tap, error);
 
-	if (settings->mtu != 0) {
-		ifr.ifr_mtu = settings->mtu;
-		result = set_interface(tap, SIOCSIFMTU, &ifr, "MTU", error);
-	}
 	if (result == 0 && settings->policy.mac_count > 0) {
 		ifr.ifr_hwaddr.sa_family = 1; /* ARPHRD_ETHER */
 		memcpy(ifr.ifr_hwaddr.sa_data, settings->policy.macs[0].bytes, 6);
@@ -584,6 +588,17 @@ static int load_interface(struct port_tap *tap, struct port_legacy *legacy, stru
 	return 0;
 }
 
+static int tap_set_mtu(struct port *port, uint16_t mtu, struct error *error)
+{
+	uint16_t before = port->settings.policy.mtu;
+
+	port->settings.policy.mtu = mtu;
+	int result = netns_run(port->settings.netns, set_interface_mtu, tap_of(port), error);
+	if (result < 0)
+		port->settings.policy.mtu = before;
+	return result;
+}
+
 static void tap_destroy(struct port *port)
 {
 	struct port_tap *tap = tap_of(port);
@@ -609,6 +624,7 @@ static const struct port_ops tap_ops = {
 	.sleep = tap_sleep,
 	.woken = tap_woken,
 	.set_offloads = tap_set_offloads,
+	.set_mtu = tap_set_mtu,
 	.tick = tap_tick,
 	.save = tap_save,
 	.go_on = tap_go_on,

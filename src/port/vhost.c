@@ -399,6 +399,12 @@ static int vhost_set_offloads(struct port *port, uint32_t offloads, struct error
 	return 0;
 }
 
+static int vhost_set_mtu(struct port *port, uint16_t mtu, struct error *)
+{
+	vl_device_set_mtu(vhost_of(port)->device, mtu);
+	return 0;
+}
+
 static void vhost_set_link(struct port *port, bool up)
 {
 	vl_device_set_link(vhost_of(port)->device, up);
@@ -585,6 +591,7 @@ static const struct port_ops vhost_ops = {
 	.sleep = vhost_sleep,
 	.woken = vhost_woken,
 	.set_offloads = vhost_set_offloads,
+	.set_mtu = vhost_set_mtu,
 	.set_link = vhost_set_link,
 	.expects = vhost_expects,
 	.tick = vhost_tick,
@@ -644,7 +651,7 @@ static int open_device(struct port_vhost *vhost)
 	struct vl_device_config config = {
 		.size = sizeof(config),
 		.queue_pairs = settings->queues,
-		.mtu = settings->mtu,
+		.mtu = settings->policy.mtu,
 		.synchronize = on_synchronize,
 		.queue_changed = on_queue_changed,
 		.kick_changed = on_kick_changed,

@@ -482,7 +482,7 @@ static void start_opening(struct port_virtio *virtio, int socket)
 			.liked = liked_features(settings->policy.offloads),
 			.buffer_size = BUFFER_SIZE,
 			.timeout_ms = OPEN_TIMEOUT_MS,
-			.mtu = settings->mtu,
+			.mtu = settings->policy.mtu,
 		};
 		if (run_apart(open_driver, opening) == 0) {
 			virtio->opening = opening;

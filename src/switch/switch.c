@@ -568,6 +568,16 @@ int switch_port_delete(struct switch_state *sw, const char *name, struct error *
 	return 0;
 }
 
+/* What of a policy that was refused was done already. */
+static void undo_policy(struct switch_state *sw, struct port *port, uint16_t mtu)
+{
+	if (port->ops->set_mtu != NULL)
+		(void)port->ops->set_mtu(port, mtu, NULL);
+	(void)port->ops->set_offloads(port, port->settings.policy.offloads, NULL);
+	(void)mac_table_flush(sw->macs, port->id, -1, true);
+	(void)fix_addresses(sw, port, &port->settings.policy, NULL);
+}
+
 int switch_port_set_policy(
 	struct switch_state *sw,
 	const char *name,
@@ -584,20 +594,19 @@ int switch_port_set_policy(
 		return error_set(error, -ENOMEM, "out of memory");
 	*copy = *policy;
 	settings_changing(sw);
+	const uint16_t mtu = port->settings.policy.mtu;
 	int result = 0;
-	if (policy->offloads != port->settings.policy.offloads)
+	if (policy->mtu != port->settings.policy.mtu)
+		result = port->ops->set_mtu(port, policy->mtu, error);
+	if (result == 0 && policy->offloads != port->settings.policy.offloads)
 		result = port->ops->set_offloads(port, policy->offloads, error);
-	if (result < 0) {
-		free(copy);
-		return result;
-	}
-	(void)mac_table_flush(sw->macs, port->id, -1, true);
-	result = fix_addresses(sw, port, policy, error);
-	if (result < 0) {
-		free(copy);
-		(void)port->ops->set_offloads(port, port->settings.policy.offloads, NULL);
+	if (result == 0) {
 		(void)mac_table_flush(sw->macs, port->id, -1, true);
-		(void)fix_addresses(sw, port, &port->settings.policy, NULL);
+		result = fix_addresses(sw, port, policy, error);
+	}
+	if (result < 0) {
+		free(copy);
+		undo_policy(sw, port, mtu);
 		return result;
 	}
 	struct port_policy *old =

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from peers import frames, traffic
+from peers import frames, traffic, virtlane
 from peers.frames import BROADCAST, RawSocket
 from peers.wait import until
 
@@ -63,6 +63,14 @@ def test_mtu_setting_is_set_on_the_interface(switch, make_namespace):
     namespace = make_namespace()
     switch.add_tap("t", namespace, mtu=4000)
     assert namespace.run("cat /sys/class/net/eth0/mtu").strip() == "4000"
+    switch.set("t", mtu=5000)
+    assert namespace.run("cat /sys/class/net/eth0/mtu").strip() == "5000"
+    switch.set("t", mtu="none")  # whose then is its own affair
+    assert namespace.run("cat /sys/class/net/eth0/mtu").strip() == "5000"
+    assert "mtu" not in switch.show("t")["settings"]
+    with pytest.raises(virtlane.RpcError, match="max-frame=60 is too small"):
+        switch.set("t", mtu=4000, max_frame=60)
+    assert namespace.run("cat /sys/class/net/eth0/mtu").strip() == "5000"
 
 
 def test_tap_with_four_queues_carries_parallel_flows(tap_hosts, say, switch):

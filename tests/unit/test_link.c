@@ -56,10 +56,54 @@ static void a_change_of_the_link_is_told(void **)
 	front_close(&front);
 }
 
+static uint16_t config_mtu(struct front *front)
+{
+	struct vhost_message message = {.header = {VHOST_USER_GET_CONFIG, VHOST_VERSION, 24}};
+	struct vhost_message reply;
+	uint16_t mtu;
+
+	message.payload.config.size = 12;
+	assert_int_equal(front_send(front, &message), 0);
+	assert_true(front_reply(front, &reply));
+	memcpy(&mtu, reply.payload.config.bytes + 10, sizeof(mtu));
+	return mtu;
+}
+
+static void a_change_of_the_mtu_is_told(void **)
+{
+	struct vhost_reader reader = {.size_limit = VHOST_PAYLOAD_MAX};
+	const char *why;
+	struct front front;
+	int ends[2];
+
+	front_open(&front, &(struct front_options){0});
+	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	assert_int_equal(
+		front_request(&front, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 0
+	);
+	assert_int_equal(config_mtu(&front), FRONT_MTU);
+	vl_device_set_mtu(front.device, FRONT_MTU);
+	assert_int_equal(vhost_read(&reader, ends[0], &why), 0);
+	vl_device_set_mtu(front.device, 9000);
+	assert_int_equal(vhost_read(&reader, ends[0], &why), 1);
+	assert_int_equal(reader.message.header.request, VHOST_BACKEND_CONFIG_CHANGE_MSG);
+	assert_int_equal(config_mtu(&front), 9000);
+	/* None is for the next session. */
+	vl_device_set_mtu(front.device, 0);
+	assert_int_equal(config_mtu(&front), 9000);
+	vl_device_detach(front.device);
+	front_reattach(&front);
+	assert_false(front_get(&front, VHOST_USER_GET_FEATURES) & BIT(VL_F_MTU));
+	close(ends[0]);
+	close(ends[1]);
+	front_close(&front);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_change_of_the_link_is_told),
+		cmocka_unit_test(a_change_of_the_mtu_is_told),
 	};
 
 	return cmocka_run_group_tests_name("link", tests, NULL, NULL);
