@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "net/frame.h"
+#include "vhost/signal.h"
 
 enum {
 	/* Spans beyond one longest chain, so that a burst of usual chains fits. */
@@ -552,6 +553,7 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	struct vl_device *device = calloc(1, sizeof(*device) + count * sizeof(device->queues[0]));
 	if (device == NULL)
 		return -ENOMEM;
+	vhost_signal_prepare();
 	device->ops = &device_ops[isa];
 	device->config = *config;
 	device->queue_count = count;

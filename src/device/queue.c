@@ -7,17 +7,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "vhost/signal.h"
+
 static void signal_fd(int fd)
 {
 	uint64_t one = 1;
 
-	if (fd < 0)
-		return;
-	/* A descriptor that is full has been signalled; one that is broken is the peer's loss. */
-	if (fd & SIGNAL_SOCKET)
+	if (fd >= 0 && fd & SIGNAL_SOCKET)
 		(void)send(fd & ~SIGNAL_SOCKET, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL);
-	else if (write(fd, &one, sizeof(one)) < 0)
-		return;
+	else if (fd >= 0)
+		vhost_signal(fd);
 }
 
 void queue_notify(struct queue *queue)

@@ -71,8 +71,7 @@ void queue_log_ring(const struct queue *queue);
 
 /* Have what comes next asked for, if it may not be usable at once (memory.h, by_reach). */
 void queue_look_ahead(struct queue *queue);
-/* Log what was published, and notify the driver of it if it wants that. Never blocks: the
- * descriptor was made non-blocking when it came. */
+/* Log what was published, and notify the driver of it if it wants that. */
 void queue_call(struct queue *queue);
 /* Notify it in any case. */
 void queue_notify(struct queue *queue);

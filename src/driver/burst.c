@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "driver/driver.h"
+#include "vhost/signal.h"
 
 #define driver_ops_of ISA_NAME(driver_ops)
 
@@ -22,11 +23,8 @@ enum {
 
 static void kick(struct driver_pair *pair, int fd)
 {
-	uint64_t one = 1;
-
 	driver_count(&pair->counters.kicks, 1);
-	if (write(fd, &one, sizeof(one)) < 0)
-		return; /* full: the device has been told */
+	vhost_signal(fd);
 }
 
 #include "driver/receive.h"

@@ -9,6 +9,7 @@
 
 #include "driver/driver.h"
 #include "ring/ring.h"
+#include "vhost/signal.h"
 
 enum {
 	CONTROL_SIZE = 16, /* descriptors */
@@ -108,7 +109,7 @@ int vl_driver_command(
 {
 	struct driver_ring *ring = &driver->control;
 	uint8_t *memory = driver->control_data;
-	uint64_t address = (uint64_t)(uintptr_t)memory, one = 1;
+	uint64_t address = (uint64_t)(uintptr_t)memory;
 	struct driver_piece pieces[3];
 	unsigned n = 0;
 
@@ -129,9 +130,8 @@ int vl_driver_command(
 	pieces[n++] = (struct driver_piece){address + AT_STATUS, 1, true};
 	driver_ring_add(ring, ring->packed, pieces, n);
 	driver_ring_show(ring, ring->packed);
-	if (driver_ring_must_kick(ring, ring->packed)
-	    && write(driver->control_kick_fd, &one, sizeof(one)) < 0)
-		return -errno;
+	if (driver_ring_must_kick(ring, ring->packed))
+		vhost_signal(driver->control_kick_fd);
 	int error = wait_used(driver);
 	if (error < 0)
 		return error;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "driver/driver.h"
+#include "vhost/signal.h"
 
 enum {
 	QUEUE_SIZE_DEFAULT = 1024,
@@ -317,14 +318,12 @@ int vl_driver_open(
 /* What waits in the rings may have been announced to a device that is gone, or by one. */
 static void kick_all(struct vl_driver *driver)
 {
-	const uint64_t one = 1;
-
 	for (unsigned i = 0; i < driver->pair_count; i++) {
 		const struct driver_pair *pair = &driver->pairs[i];
 
-		(void)!write(pair->rx_kick_fd, &one, sizeof(one));
-		(void)!write(pair->tx_kick_fd, &one, sizeof(one));
-		(void)!write(pair->rx_call_fd, &one, sizeof(one));
+		vhost_signal(pair->rx_kick_fd);
+		vhost_signal(pair->tx_kick_fd);
+		vhost_signal(pair->rx_call_fd);
 	}
 }
 
