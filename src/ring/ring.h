@@ -299,6 +299,8 @@ static inline uint8_t *ring_reach(
 	return ring->ahead && !content ? (uint8_t *)ring : NULL;
 }
 
+#define RING_TABLE_OUTSIDE "an indirect table lies outside the shared memory"
+
 /* Copy one descriptor of an indirect table, which may lie across regions. */
 static inline int ring_read_indirect(struct ring *ring, uint64_t address, void *to, size_t size)
 {
@@ -306,14 +308,8 @@ static inline int ring_read_indirect(struct ring *ring, uint64_t address, void *
 
 	while (size > 0) {
 		uint64_t run;
-		const uint8_t *from = ring_reach(
-			ring,
-			address,
-			false,
-			&run,
-			true,
-			"an indirect table lies outside the shared memory"
-		);
+		const uint8_t *from =
+			ring_reach(ring, address, false, &run, true, RING_TABLE_OUTSIDE);
 
 		if (from == NULL)
 			return -1;

@@ -52,8 +52,15 @@ static inline int split_walk_scattered(
 	uint32_t span_max
 )
 {
+	const uint64_t bytes = (uint64_t)count * sizeof(struct vring_desc);
 	uint32_t index = 0;
 
+	/* All of it has to be there, whatever of it is used. */
+	for (uint64_t run, done = 0; done < bytes; done += run) {
+		if (ring_reach(ring, address + done, false, &run, true, RING_TABLE_OUTSIDE) == NULL)
+			return -1;
+		run = run < bytes - done ? run : bytes - done;
+	}
 	for (uint32_t walked = 0; walked < count; walked++) {
 		struct vring_desc desc;
 
@@ -96,9 +103,7 @@ static inline int split_walk_indirect(
 
 	if (ring_check_indirect(ring, bytes) < 0)
 		return -1;
-	const void *table = ring_reach(
-		ring, address, false, &run, true, "an indirect table lies outside the shared memory"
-	);
+	const void *table = ring_reach(ring, address, false, &run, true, RING_TABLE_OUTSIDE);
 	if (table == NULL)
 		return -1;
 	if (run < bytes)
