@@ -68,11 +68,13 @@ struct vl_device_config {
 	 * to survive a peer that cuts its file short (SIGBUS). Control thread. */
 	void (*memory_mapped)(void *context, void *start, size_t size);
 	void (*memory_unmapping)(void *context, void *start, size_t size);
-	/* What needs `attention_changed`: guests may come here by postcopy (PAGEFAULT, if the
-	 * kernel permits it); a driver may be behind an IOMMU of its guest's (ACCESS_PLATFORM). */
+	/* What needs `attention_changed`. `postcopy`: guests may come here before their memory
+	 * (PAGEFAULT, if the kernel permits it); only for a front end that is trusted: the
+	 * userfaultfd that it gets is a handle on all memory of this process. `iommu`: a driver may
+	 * be behind an IOMMU of its guest's (ACCESS_PLATFORM). */
 	bool postcopy, iommu;
-	/* A descriptor that has something for the session when it is readable: then call
-	 * vl_device_process(). -1: none. The old one is closed after the call. Control thread. */
+	/* A descriptor that is readable when vl_device_attend() has something to do; -1: none. The
+	 * old one is closed after the call. Control thread. */
 	void (*attention_changed)(void *context, int old_fd, int new_fd);
 	/* VHOST_USER_SEND_RARP: tell the network that `mac` is here now. Control thread. */
 	void (*announce)(void *context, const uint8_t mac[6]);
@@ -104,6 +106,12 @@ int vl_device_attach(struct vl_device *device, int socket);
  * error call vl_device_detach().
  */
 int vl_device_process(struct vl_device *device);
+/* What is to be done when the descriptor of `attention_changed` is readable. -errno as of
+ * vl_device_process(). */
+int vl_device_attend(struct vl_device *device);
+/* Now and then, of a device with `postcopy` or `iommu`: what it still waits for is asked for again.
+ */
+void vl_device_retry(struct vl_device *device);
 /* Close the session, stop and forget all queues, unmap the peer's memory. */
 void vl_device_detach(struct vl_device *device);
 

@@ -149,7 +149,7 @@ static void on_reload(evutil_socket_t, short, void *context)
 {
 	notify_reloading();
 	reload(context);
-	notify_send("READY=1");
+	(void)notify_send_fd("READY=1", -1);
 }
 
 static struct event *
@@ -221,13 +221,18 @@ static int recover(struct daemon *daemon, struct handover *document)
 
 	if (config == NULL) {
 		log_error(LOG_CONTROL, "what another virtlaned has left: %s", error.text);
+		/* Its sockets are not to be in the way. */
+		handover_fini(document);
 		return start(daemon);
 	}
 	int status = start_switch(daemon, &config->sw);
 	struct switch_state *sw = daemon->control.sw;
+	unsigned cursor = 0;
 	if (status == DAEMON_OK) {
 		(void)document_load_ports(sw, config, document, true, &error);
-		switch_load_macs(sw, document);
+		/* Of ports that could be made; else their numbers are others' soon. */
+		if (switch_port_next(sw, &cursor) != NULL)
+			switch_load_macs(sw, document);
 		document_make_others(sw, config);
 		switch_settle(sw);
 		log_info(LOG_CONTROL, "goes on where another virtlaned died");
@@ -293,7 +298,7 @@ static struct daemon *daemon_new(const struct daemon_options *options)
 static void serve(struct daemon *daemon)
 {
 	log_info(LOG_CONTROL, "ready, control socket %s", daemon->options->socket);
-	notify_send("READY=1");
+	(void)notify_send_fd("READY=1", -1);
 	fd_store_begin(daemon->store);
 	(void)event_base_dispatch(daemon->base);
 	fd_store_clear(daemon->store);

@@ -22,6 +22,9 @@
 #include "switch/switch.h"
 
 enum {
+	/* All names are one string of the environment, of 128 KiB at most (MAX_ARG_STRLEN). */
+	LEFT_MAX = 3500,
+	LEFT_OTHERS = 3,       /* beside those of ports: header, and two documents */
 	FIRST_FD = 3,	       /* sd_listen_fds(3) */
 	NAME_SIZE = 64,	       /* systemd takes 255 */
 	PAUSE_MIN_MS = 50,     /* between two documents; more, if they take long to write */
@@ -50,6 +53,8 @@ struct fd_store {
 	struct switch_state **sw;
 	struct event *timer;
 	bool begun;
+	uint32_t room; /* descriptors that may be left of ports */
+	uint32_t used;
 	int header_fd;
 	struct header *header; /* NULL: none was left yet */
 	uint64_t serial;       /* of the last document */
@@ -87,7 +92,7 @@ void fd_store_free(struct fd_store *store)
 	if (store == NULL)
 		return;
 	if (store->begun && *store->sw != NULL)
-		switch_watch_changes(*store->sw, NULL, NULL);
+		switch_watch_changes(*store->sw, NULL, NULL, NULL);
 	if (store->timer != NULL)
 		event_free(store->timer);
 	if (store->header != NULL)
@@ -122,16 +127,18 @@ static bool leave(const char *name, int fd)
 {
 	char state[NAME_SIZE + 32];
 
-	(void)snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=%s", name);
+	/* Whoever polls what comes from tenants does as they like. */
+	(void)snprintf(state, sizeof(state), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
 	return notify_send_fd(state, fd);
 }
 
-static void take_back(const char *name)
+/* False: it is still there, and is to be taken back another time. */
+static bool take_back(const char *name)
 {
 	char state[NAME_SIZE + 32];
 
 	(void)snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", name);
-	(void)notify_send_fd(state, -1);
+	return notify_send_fd(state, -1);
 }
 
 /* ---- leaving ---- */
@@ -159,16 +166,18 @@ static bool leave_header(struct fd_store *store)
 	return true;
 }
 
-static void take_port_back(struct fd_store *store, unsigned id)
+static bool take_port_back(struct fd_store *store, unsigned id)
 {
 	struct left_port *left = &store->ports[id];
 	char name[NAME_SIZE];
 
-	for (uint32_t i = 0; left->generation != 0 && i < left->count; i++) {
-		port_name(name, getpid(), id, left->generation, i);
-		take_back(name);
+	for (; left->count > 0; left->count--, store->used--) {
+		port_name(name, getpid(), id, left->generation, left->count - 1);
+		if (!take_back(name))
+			return false;
 	}
-	*left = (struct left_port){0};
+	left->generation = 0;
+	return true;
 }
 
 /*
@@ -181,10 +190,12 @@ static int open_anew(int fd)
 	struct stat status;
 	char path[32];
 
-	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+	/* Not with more rights than it came with; and nobody's lease is waited for. */
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)
+	    || (fcntl(fd, F_GETFL) & (O_ACCMODE | O_PATH)) != O_RDWR)
 		return -1;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_RDWR | O_CLOEXEC);
+	return open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 }
 
 static bool leave_port_fd(const char *name, int fd)
@@ -206,13 +217,17 @@ static bool leave_port(struct fd_store *store, const struct handover *document, 
 	struct left_port *left = &store->ports[id];
 	char name[NAME_SIZE];
 
-	if (json_object_get(saved, "state") == NULL) {
-		take_port_back(store, id);
-		return true;
-	}
+	if (json_object_get(saved, "state") == NULL)
+		return take_port_back(store, id);
 	if (left->generation == 0 || atomic_load(&store->header->changing[id])) {
-		take_port_back(store, id);
-		*left = (struct left_port){.generation = ++store->generation};
+		if (!take_port_back(store, id))
+			return false;
+		/* Without room for all of them it begins afresh one day. */
+		if (count > store->room - store->used) {
+			json_object_del(saved, "state");
+			return true;
+		}
+		left->generation = ++store->generation;
 		for (size_t i = 0; i < count; i++) {
 			port_name(name, getpid(), id, left->generation, (uint32_t)i);
 			if (!leave_port_fd(name, document->fds[first + i])) {
@@ -220,6 +235,7 @@ static bool leave_port(struct fd_store *store, const struct handover *document, 
 				return false;
 			}
 			left->count++;
+			store->used++;
 		}
 	}
 	json_object_set_new(saved, "generation", json_integer(left->generation));
@@ -251,30 +267,8 @@ static bool leave_document(struct fd_store *store, struct handover *document)
 	atomic_store(&store->header->current, store->serial);
 	document_name(name, getpid(), before);
 	if (before != 0)
-		take_back(name);
+		(void)take_back(name);
 	return true;
-}
-
-static bool is_in(const json_t *ports, unsigned id)
-{
-	json_t *saved;
-	size_t i;
-
-	json_array_foreach(ports, i, saved)
-	{
-		if (json_integer_value(json_object_get(saved, "id")) == (json_int_t)id)
-			return true;
-	}
-	return false;
-}
-
-/* Ports that are no more. */
-static void take_others_back(struct fd_store *store, const json_t *ports)
-{
-	for (unsigned id = 0; id < PORTS_MAX; id++) {
-		if (store->ports[id].generation != 0 && !is_in(ports, id))
-			take_port_back(store, id);
-	}
 }
 
 /* In this order: until the new document counts, the old one does, but for ports that are changing.
@@ -299,7 +293,6 @@ static bool leave_state(struct fd_store *store)
 	if (left) {
 		for (unsigned id = 0; id <= PORTS_MAX; id++)
 			atomic_store(&store->header->changing[id], false);
-		take_others_back(store, ports);
 	}
 	handover_fini(&document);
 	return left;
@@ -339,35 +332,60 @@ static void on_changing(void *context, unsigned port_id)
 	look_after(store, left > 0 ? left / 1000000 + 1 : 0);
 }
 
+/* Nobody else may hold what is its own when it is gone: an interface would stay, and a socket
+ * listen. */
+static void on_leaving(void *context, unsigned port_id)
+{
+	struct fd_store *store = context;
+
+	if (store->ports[port_id].generation != 0 && take_port_back(store, port_id))
+		notify_barrier();
+}
+
 void fd_store_begin(struct fd_store *store)
 {
 	const char *room = getenv("FDSTORE");
 
 	/* Set by systemd since version 254; one that keeps nothing complains of each. */
-	if (getenv("NOTIFY_SOCKET") == NULL || room == NULL || atoi(room) <= 0)
+	if (getenv("NOTIFY_SOCKET") == NULL || room == NULL || atoi(room) <= LEFT_OTHERS)
 		return;
-	store->timer = evtimer_new(store->base, on_timer, store);
+	store->room = atoi(room) < LEFT_MAX ? (uint32_t)atoi(room) - LEFT_OTHERS : LEFT_MAX;
+	if (store->timer == NULL)
+		store->timer = evtimer_new(store->base, on_timer, store);
 	if (store->timer == NULL)
 		abort();
 	store->begun = true;
-	switch_watch_changes(*store->sw, on_changing, store);
+	switch_watch_changes(*store->sw, on_changing, on_leaving, store);
 	look_after(store, FIRST_PAUSE_MS);
 }
 
 void fd_store_clear(struct fd_store *store)
 {
 	char name[NAME_SIZE];
+	bool gone = true;
 
 	if (!store->begun)
 		return;
-	for (unsigned id = 0; id < PORTS_MAX; id++)
-		take_port_back(store, id);
+	store->begun = false;
+	event_del(store->timer);
+	switch_watch_changes(*store->sw, NULL, NULL, NULL);
+	if (store->header == NULL)
+		return;
+	/* Before anything else: it does not count, whatever becomes of us now. */
+	atomic_store(&store->header->current, 0);
+	free(store->text);
+	store->text = NULL;
+	for (unsigned id = 0; gone && id < PORTS_MAX; id++)
+		gone = take_port_back(store, id);
 	document_name(name, getpid(), store->serial);
-	if (store->serial != 0)
-		take_back(name);
+	if (gone && store->serial != 0)
+		gone = take_back(name);
 	header_name(name, getpid());
-	if (store->header != NULL)
-		take_back(name);
+	if (gone && take_back(name)) {
+		munmap(store->header, sizeof(*store->header));
+		store->header = NULL;
+	}
+	notify_barrier();
 }
 
 /* ---- recovering ---- */
@@ -394,32 +412,18 @@ static void find_inherited(struct fd_store *store)
 	const char *names = getenv("LISTEN_FDNAMES");
 
 	if (pid != NULL && count != NULL && names != NULL && atoi(pid) == getpid()) {
-		store->inherited_count = atoi(count);
 		store->inherited_names = text_format("%s", names);
+		store->inherited_count = 1;
+		for (const char *at = names; (at = strchr(at, ':')) != NULL; at++)
+			store->inherited_count++;
+		if (atoi(count) < store->inherited_count)
+			store->inherited_count = atoi(count);
 	}
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
 	for (int i = 0; i < store->inherited_count; i++)
 		(void)fcntl(FIRST_FD + i, F_SETFD, FD_CLOEXEC);
-}
-
-/* The process whose header it is that came; 0: none came. */
-static int find_predecessor(const struct fd_store *store)
-{
-	char name[NAME_SIZE];
-	int pid;
-
-	for (const char *at = store->inherited_names; at != NULL;) {
-		if (sscanf(at, "vl-%d-", &pid) == 1) {
-			header_name(name, pid);
-			if (find_fd(store, name) >= 0)
-				return pid;
-		}
-		at = strchr(at, ':');
-		at = at == NULL ? NULL : at + 1;
-	}
-	return 0;
 }
 
 /* Those of one port, in their places; if one is missing, what it says may not be so. */
@@ -479,37 +483,55 @@ static void take_inherited_back(struct fd_store *store)
 
 	if (rest == NULL)
 		return;
-	while ((name = strsep(&rest, ":")) != NULL)
-		take_back(name);
+	while ((name = strsep(&rest, ":")) != NULL && take_back(name))
+		continue;
 	free(store->inherited_names);
 	store->inherited_names = NULL;
 	notify_barrier();
 }
 
-static bool fits(int fd)
+/* NULL: it is none. */
+static struct header *map_header(int fd)
 {
 	struct stat status;
+	struct header *header = MAP_FAILED;
 
-	return fstat(fd, &status) == 0 && (size_t)status.st_size == sizeof(struct header);
+	if (fstat(fd, &status) == 0 && (size_t)status.st_size == sizeof(*header))
+		header = mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	return header == MAP_FAILED ? NULL : header;
+}
+
+/* The process before us, or some of those before it that could not take all back: of one a document
+ * counts. */
+static bool recover_any(struct fd_store *store, struct handover *document)
+{
+	bool recovered = false;
+	char name[NAME_SIZE];
+	int pid;
+
+	for (const char *at = store->inherited_names; at != NULL && !recovered;) {
+		const char *end = strchrnul(at, ':');
+		static const char tail[] = "-header:";
+
+		if (sscanf(at, "vl-%d-", &pid) == 1 && end - at > (int)sizeof(tail) - 2
+		    && strncmp(end - (sizeof(tail) - 2), tail, sizeof(tail) - 2) == 0) {
+			header_name(name, pid);
+			int fd = find_fd(store, name);
+			struct header *header = fd < 0 ? NULL : map_header(fd);
+
+			recovered = header != NULL && recover_from(store, document, pid, header);
+			if (header != NULL)
+				munmap(header, sizeof(*header));
+		}
+		at = *end == '\0' ? NULL : end + 1;
+	}
+	return recovered;
 }
 
 bool fd_store_recover(struct fd_store *store, struct handover *document)
 {
-	bool recovered = false;
-	char name[NAME_SIZE];
-
 	find_inherited(store);
-	int pid = find_predecessor(store);
-	header_name(name, pid);
-	int fd = pid == 0 ? -1 : find_fd(store, name);
-	struct header *header =
-		fd < 0 || !fits(fd)
-			? MAP_FAILED
-			: mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (header != MAP_FAILED) {
-		recovered = recover_from(store, document, pid, header);
-		munmap(header, sizeof(*header));
-	}
+	bool recovered = recover_any(store, document);
 	/* Those that are in the document are its own from now on. */
 	for (int i = 0; i < store->inherited_count; i++) {
 		bool used = false;

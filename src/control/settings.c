@@ -276,6 +276,18 @@ const struct setting port_setting_table[] = {
 			"slower ways through the rings.",
 	},
 	{
+		.name = "postcopy",
+		.codec = &codec_bool,
+		.argument = "yes|no",
+		.preset = "no",
+		.kinds = KIND(VHOST),
+		PORT_FIELD(postcopy),
+		.help = "A guest may be moved here first, and its memory behind it (PAGEFAULT). "
+			"For "
+			"front ends that are trusted: the protocol gives them a handle on all of "
+			"virtlaned's memory. Of one queue pair.",
+	},
+	{
 		.name = "mode",
 		.codec = &codec_mode,
 		.argument = "OCTAL",

@@ -309,6 +309,8 @@ static void hand_over(struct upgrade *upgrade)
 	(void)set_nice(NICE_AHEAD);
 	keep_ends(&handlers);
 	limit_waits(upgrade->socket);
+	/* What is left now would be out of date as soon as the other one goes on. */
+	fd_store_clear(upgrade->subject.store);
 	result = wait_for_answer(upgrade->socket, &error);
 	if (result == 0)
 		result = hand_macs_over(upgrade, &error);
@@ -317,14 +319,14 @@ static void hand_over(struct upgrade *upgrade)
 	if (result < 0) {
 		(void)set_nice(nice);
 		fail(upgrade, &error);
+		fd_store_begin(upgrade->subject.store);
 		give_ends_back(&handlers);
 		return;
 	}
 	char *state = text_format("MAINPID=%d", (int)upgrade->pid);
-	notify_send(state);
+	(void)notify_send_fd(state, -1);
 	free(state);
 	log_info(LOG_CONTROL, "process %d goes on", (int)upgrade->pid);
-	fd_store_clear(upgrade->subject.store);
 	if (told_to_end != 0)
 		kill(upgrade->pid, told_to_end);
 	/* Nothing is taken down: it is all the other one's. */

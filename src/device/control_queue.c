@@ -276,7 +276,9 @@ bool device_serve_control(struct vl_device *device)
 			queue_signal_error(queue);
 		if (got > 0)
 			continue;
-		bool more = got == 0 && ring_notify_on(&queue->ring, queue->ring.packed);
+		/* What it waits for has us called again. */
+		bool more = got == 0 && !queue->ring.waiting
+			    && ring_notify_on(&queue->ring, queue->ring.packed);
 		queue_log_ring(queue);
 		if (!more)
 			return false;

@@ -113,7 +113,8 @@ static void queue_log_setup(
 	queue->log = (struct dirty_log){device->log->regions[0].host, device->log->regions[0].size};
 	queue->log_fd = device->log_fd;
 	queue->logged[0].size = ring_device_bytes(config->packed, config->size);
-	if (address->flags & 1 << VHOST_VRING_F_LOG)
+	/* Of a driver behind an IOMMU QEMU says an address of the driver's there. */
+	if (address->flags & 1 << VHOST_VRING_F_LOG && device->iotlb == NULL)
 		queue->logged[0].guest_address = address->log_guest_addr;
 	else
 		(void)memory_guest_address(
@@ -136,6 +137,8 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 
 	if (!vq->started || !vq->has_address || size == 0 || device->memory == NULL)
 		return 0;
+	if (vl_features_have(features, VL_F_ACCESS_PLATFORM) && device->iotlb == NULL)
+		return -ENOMEM;
 	/* Nothing may be written that would have to be logged and cannot. */
 	if (is_logging(device)
 	    && (device->log == NULL || memory_size(device->log) < dirty_log_needs(device->memory)))
@@ -178,6 +181,7 @@ static int ring_configure(struct vl_device *device, unsigned index, struct ring_
 		.indirect = vl_features_have(features, VL_F_INDIRECT_DESC),
 		.position = ring_position_decode(vq->base, packed),
 		.guess_fresh = vq->base_guess,
+		.old_position = vq->base_old,
 		.read_only = index % 2 == 1, /* a transmit queue */
 		.mergeable = index % 2 == 0 && vl_features_have(features, VL_F_MRG_RXBUF),
 		.batches = index % 2 == 1 && vl_features_have(&device->features, VL_F_IN_ORDER),
@@ -239,6 +243,7 @@ int device_publish(struct vl_device *device, unsigned index)
 	if (error < 0)
 		return error;
 	vq->resume = false;
+	vq->base_old = false;
 	struct queue *queue = queue_build(device, index, &config);
 	if (queue == NULL) {
 		device_explain(device, "queue %u: out of memory", index);
@@ -328,13 +333,20 @@ int device_publish_all(struct vl_device *device)
 int device_look_again(struct vl_device *device)
 {
 	for (unsigned i = 0; i < device->queue_count; i++) {
-		int error = device_live(device, i) != NULL ? 0 : device_publish(device, i);
-
+		if (device_live(device, i) != NULL)
+			continue;
+		int error = device_publish(device, i);
 		if (error < 0)
 			return error;
+		/* What was completed before may have gone unnoticed. */
+		if (device_live(device, i) != NULL)
+			queue_notify(device_live(device, i));
 	}
-	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
-		device_queue_changed(device, 2 * pair);
+	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++) {
+		if (device->config.queue_changed != NULL
+		    && device_live(device, 2 * pair + 1) != NULL)
+			device->config.queue_changed(device->config.context, pair);
+	}
 	return 0;
 }
 
@@ -397,6 +409,7 @@ static void forget_queue(struct vl_device *device, unsigned index)
 	vq->base = 0;
 	vq->base_guess = true;
 	vq->base_told = false;
+	vq->base_old = false;
 	vq->resume = true;
 	vq->broken = NULL;
 	vq->has_address = false;
@@ -638,21 +651,30 @@ void vl_device_set_mtu(struct vl_device *device, uint16_t mtu)
 		backend_tell_config(device->backend);
 }
 
+void vl_device_retry(struct vl_device *device)
+{
+	if (device->backend != NULL && (device->iotlb != NULL || device->arrivals != NULL))
+		(void)device_look_again(device);
+}
+
+int vl_device_attend(struct vl_device *device)
+{
+	uint64_t count;
+
+	if (device->attention < 0
+	    || read(device->attention, &count, sizeof(count)) != sizeof(count))
+		return 0;
+	device_tell_misses(device);
+	return device->arrivals == NULL ? 0 : device_look_again(device);
+}
+
 int vl_device_process(struct vl_device *device)
 {
 	if (device->backend == NULL)
 		return -ENOTCONN;
-	uint64_t count;
-
 	/* Before the messages, by some of which it may be answered. */
 	device_tell_misses(device);
 	int result = backend_process(device->backend);
-	if (result >= 0 && device->attention >= 0
-	    && read(device->attention, &count, sizeof(count)) == sizeof(count)) {
-		device_tell_misses(device);
-		int error = device_look_again(device);
-		result = error < 0 ? error : result;
-	}
 	/* A control queue that was started just now may have been kicked before. */
 	if (result == 0 && device_serve_control(device))
 		result = 1;

@@ -47,6 +47,7 @@ struct virtqueue {
 	struct vhost_vring_addr address;
 	uint32_t base;	 /* as in SET_VRING_BASE, while not live */
 	bool base_guess; /* base is the peer's word, and maybe User Mode Linux's for a new ring */
+	bool base_old;	 /* base is where the ring began, as a process that died knew it */
 	bool base_told;	 /* base was given out by GET_VRING_BASE */
 	bool resume;	 /* it was not started yet since there may have been a device before us */
 	bool kick_is_control; /* what its kick descriptor was announced as */
@@ -228,6 +229,8 @@ void device_mark_memory(const struct vl_device *device, struct memory *memory);
 /* After the features have changed; no queue may be live. */
 int device_use_iommu(struct vl_device *device);
 int device_iotlb(struct vl_device *device, const struct vhost_iotlb_msg *message);
+/* The driver begins anew: no translation of before counts. No queue may be live. */
+void device_forget_translations(struct vl_device *device);
 /* Ask the front end for what was looked for in vain. */
 void device_tell_misses(struct vl_device *device);
 

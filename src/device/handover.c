@@ -14,7 +14,7 @@
 
 enum {
 	STATE_MAGIC = 0x764c6476,
-	STATE_VERSION = 1,
+	STATE_VERSION = 2,
 	NO_FD = -1,
 	/* How a descriptor was adopted (session.c). */
 	FD_SOCKET = 1 << 0,
@@ -27,7 +27,7 @@ struct saved_region {
 struct saved_queue {
 	struct vhost_vring_addr address;
 	uint32_t size, base;
-	bool has_address, started, enabled, base_guess, base_told, resume, broken;
+	bool has_address, started, enabled, base_guess, base_told, base_old, resume, broken;
 	bool has_kick, has_call, has_err, call_is_socket, err_is_socket;
 	uint64_t kicks, calls, discarded_frames, discarded_bytes;
 };
@@ -106,6 +106,7 @@ static void put_queue(struct writer *writer, struct vl_device *device, unsigned 
 		.enabled = vq->enabled,
 		.base_guess = vq->base_guess,
 		.base_told = vq->base_told,
+		.base_old = vq->base_old || live != NULL,
 		.resume = vq->resume || live != NULL,
 		.broken = broken != NULL,
 		.has_kick = kick >= 0,
@@ -200,9 +201,10 @@ static int save(struct vl_device *device, struct vl_device_state *out, bool stop
 	if (device->backend == NULL)
 		return -ENOTCONN;
 	/* Faults are asked of this process. */
-	if (device->arrivals != NULL && (device_listens(device) || device->memory == NULL))
+	if (device_listens(device))
 		return -EBUSY;
-	device_drop_arrivals(device);
+	if (stop)
+		device_drop_arrivals(device);
 	out->bytes = malloc(writer.size_max);
 	out->fds = calloc(writer.fds_max, sizeof(out->fds[0]));
 	if (out->bytes == NULL || out->fds == NULL) {
@@ -225,6 +227,9 @@ int vl_device_snapshot(struct vl_device *device, struct vl_device_state *out)
 	uint32_t base;
 
 	*out = (struct vl_device_state){0};
+	/* What has come with half a message is nobody's yet. */
+	if (device->backend != NULL && device->backend->reader.message.fd_count > 0)
+		return -EBUSY;
 	for (unsigned i = 0; i < device->queue_count; i++) {
 		if (device_live(device, i) != NULL && !device_base_to_resume(device, i, &base))
 			return -ENOTSUP;
@@ -345,6 +350,7 @@ static int get_queue(struct reader *reader, struct vl_device *device, unsigned i
 	vq->enabled = saved.enabled;
 	vq->base_guess = saved.base_guess;
 	vq->base_told = saved.base_told;
+	vq->base_old = saved.base_old;
 	vq->resume = saved.resume;
 	vq->broken = saved.broken ? "it broke the rules before this process took it over" : NULL;
 	vq->call_fd = with_kind(call, saved.call_is_socket);
@@ -423,7 +429,6 @@ static void set_device(struct vl_device *device, const struct saved_device *save
 	device->inflight_layout = saved->inflight_layout;
 	device->backend->protocol_features = saved->protocol_features;
 	device->backend->last_request = saved->last_request;
-	(void)device_use_iommu(device);
 	device_update_offloads(device, saved->guest_offloads);
 	device_update_pairs(device);
 	atomic_store_explicit(&device->chosen_pairs, saved->chosen_pairs, memory_order_relaxed);
@@ -445,6 +450,9 @@ static int get_device(
 		return error;
 	device->log_fd = with_kind(log_fd, saved->log_fd_is_socket);
 	set_device(device, saved);
+	error = device_use_iommu(device);
+	if (error < 0)
+		return error;
 	error = get_memory(reader, device, saved->region_count, &device->memory, why);
 	if (error == 0 && device->memory != NULL)
 		device_mark_memory(device, device->memory);

@@ -81,16 +81,19 @@ static void note_started(struct vl_device *device, unsigned index, const struct 
 
 /* ---- without a region ---- */
 
-static void place_packed(struct vl_device *device, unsigned index, struct ring_config *config)
+/* -ESTALE: nothing says any more where it is. */
+static int place_packed(struct vl_device *device, unsigned index, struct ring_config *config)
 {
 	struct virtqueue *vq = &device->queues[index];
 	struct record *record = record_of(device, index);
 
 	if (record == NULL)
-		return;
+		return vq->base_old ? -ESTALE : 0;
 	bool same = record->size == config->size && record->address == vq->address.desc_user_addr;
 	bool resumed = vq->resume && same && record->base == vq->base
 		       && inflight_resume_place(&record->place, config);
+	if (vq->base_old && !same)
+		return -ESTALE;
 	if (resumed)
 		config->guess_fresh = false;
 	if (vq->resume || record->size == 0)
@@ -98,13 +101,14 @@ static void place_packed(struct vl_device *device, unsigned index, struct ring_c
 	config->place = &record->place;
 	if (same && (resumed || !vq->resume)) {
 		inflight_begin_place(&record->place, config);
-		return;
+		return 0;
 	}
 	/* While it changes it is none. */
 	__atomic_store_n(&record->size, 0, __ATOMIC_RELEASE);
 	inflight_begin_place(&record->place, config);
 	record->address = vq->address.desc_user_addr;
 	__atomic_store_n(&record->size, config->size, __ATOMIC_RELEASE);
+	return 0;
 }
 
 /* Whatever base the front end says: DPDK's says 0 when it connects again, and one that has asked a
@@ -159,12 +163,10 @@ int device_place(struct vl_device *device, unsigned index, struct ring_config *c
 		note_started(device, index, config);
 		return place_in_region(device, index, config);
 	}
-	if (config->packed) {
-		place_packed(device, index, config);
-	} else {
-		place_split(&device->queues[index], config);
-		note_started(device, index, config);
-	}
+	if (config->packed)
+		return place_packed(device, index, config);
+	place_split(&device->queues[index], config);
+	note_started(device, index, config);
 	return 0;
 }
 

@@ -7,14 +7,21 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "device/device.h"
 #include "memory/iotlb.h"
+
+enum {
+	MISSES_A_CALL = 64,
+};
 
 int device_use_iommu(struct vl_device *device)
 {
 	bool wanted = vl_features_have(&device->features, VL_F_ACCESS_PLATFORM);
 
+	if (wanted && device->config.attention_changed == NULL)
+		return -EINVAL;
 	if (wanted && device->iotlb == NULL) {
 		int attention = device_attention(device);
 
@@ -30,6 +37,20 @@ int device_use_iommu(struct vl_device *device)
 	if (device->memory != NULL)
 		device_mark_memory(device, device->memory);
 	return 0;
+}
+
+void device_forget_translations(struct vl_device *device)
+{
+	if (device->iotlb == NULL)
+		return;
+	/* Out of memory: then without any table. */
+	if (iotlb_remove(device->iotlb, 0, UINT64_MAX) < 0) {
+		iotlb_destroy(device->iotlb);
+		device->iotlb = NULL;
+		return;
+	}
+	device_synchronize(device);
+	iotlb_settle(device->iotlb);
 }
 
 static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
@@ -51,12 +72,12 @@ static bool ring_is_in(const struct vl_device *device, unsigned index, uint64_t 
 /* Nobody uses what is in the range when this returns; rings that lie there are stopped. */
 static int forget(struct vl_device *device, uint64_t iova, uint64_t size)
 {
-	if (!iotlb_overlaps(device->iotlb, iova, size))
-		return 0;
 	for (unsigned i = 0; i < device->queue_count; i++) {
 		if (device_live(device, i) != NULL && ring_is_in(device, i, iova, size))
 			device_unpublish(device, i);
 	}
+	if (!iotlb_overlaps(device->iotlb, iova, size))
+		return 0;
 	int error = iotlb_remove(device->iotlb, iova, size);
 	device_synchronize(device);
 	iotlb_settle(device->iotlb);
@@ -105,15 +126,24 @@ void device_tell_misses(struct vl_device *device)
 	uint64_t iova;
 	uint8_t access;
 
-	while (device->iotlb != NULL && iotlb_next_miss(device->iotlb, &iova, &access)) {
+	/* Workers may ask faster than it can be told. */
+	for (unsigned i = 0; device->iotlb != NULL; i++) {
+		if (i == MISSES_A_CALL) {
+			const uint64_t one = 1;
+
+			(void)!write(device->attention, &one, sizeof(one));
+			return;
+		}
+		if (!iotlb_next_miss(device->iotlb, &iova, &access))
+			return;
 		const struct vhost_iotlb_msg miss = {
 			.iova = iova, .perm = access, .type = VHOST_IOTLB_MISS};
 
-		if (backend_tell_miss(device->backend, &miss))
-			continue;
-		iotlb_not_asked(device->iotlb, iova);
-		device_explain(
-			device, "the front end cannot be asked for translations of the IOMMU"
-		);
+		/* It is asked for again after a while. */
+		if (!backend_tell_miss(device->backend, &miss))
+			device_explain(
+				device,
+				"the front end cannot be asked for translations of the IOMMU"
+			);
 	}
 }

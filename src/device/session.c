@@ -57,6 +57,10 @@ static int set_features(void *context, uint64_t features)
 		if (error < 0)
 			return error;
 	}
+	if (device->iotlb != NULL && changed != UINT64_C(1) << VL_F_LOG_ALL) {
+		device_unpublish_all(device);
+		device_forget_translations(device);
+	}
 	/* That is the front end's, at both ends of a migration; the driver does not notice. */
 	if (changed == UINT64_C(1) << VL_F_LOG_ALL) {
 		/* Another migration brings another log. */
@@ -332,6 +336,7 @@ static int set_vring_base(void *context, unsigned index, uint32_t base)
 	/* Zero for a packed ring may mean "new" (see ring.c), unless it is what we have said. */
 	vq->base_guess = base == 0 && !(vq->base_told && vq->base == 0);
 	vq->base = base;
+	vq->base_old = false;
 	device_queue_changed(device, index);
 	return 0;
 }
@@ -545,8 +550,14 @@ static int set_status(void *context, uint8_t status)
 
 	device->status = status;
 	/* Status 0 is a reset (2.1); rings are stopped by messages of their own. */
-	if (status == 0)
+	if (status == 0) {
 		device_reset_wishes(device);
+		/* QEMU takes nothing back of what the driver had. */
+		if (device->iotlb != NULL) {
+			device_unpublish_all(device);
+			device_forget_translations(device);
+		}
+	}
 	return 0;
 }
 

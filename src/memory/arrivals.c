@@ -114,14 +114,27 @@ static struct arriving *find(struct arrivals *arrivals, uint64_t address)
 	return arriving;
 }
 
+static void done(struct arrivals *arrivals)
+{
+	pthread_mutex_lock(&arrivals->lock);
+	arrivals->busy = NULL;
+	pthread_cond_signal(&arrivals->idle);
+	pthread_mutex_unlock(&arrivals->lock);
+}
+
 static void fetch(struct arrivals *arrivals, uint64_t address)
 {
 	pthread_mutex_lock(&arrivals->lock);
 	struct arriving *arriving = find(arrivals, address);
 	arrivals->busy = arriving;
 	pthread_mutex_unlock(&arrivals->lock);
-	if (arriving == NULL)
+	/* acquire: nothing is touched before it is watched */
+	bool begun =
+		arriving != NULL && atomic_load_explicit(&arriving->begun, memory_order_acquire);
+	if (!begun) {
+		done(arrivals);
 		return;
+	}
 	uint64_t page = (address - (uintptr_t)arriving->start) / arriving->page;
 	bool came = look(arriving, page);
 	if (!came) {
@@ -134,18 +147,16 @@ static void fetch(struct arrivals *arrivals, uint64_t address)
 		came = look(arriving, page);
 	}
 	if (!came) {
-		/* A front end that takes pages away can have us ask for ever, but not quickly. */
-		usleep(FAILED_PAUSE_US);
 		atomic_fetch_and_explicit(
 			&arriving->asked[page / 64],
 			~(UINT64_C(1) << page % 64),
 			memory_order_relaxed
 		);
 	}
-	pthread_mutex_lock(&arrivals->lock);
-	arrivals->busy = NULL;
-	pthread_cond_signal(&arrivals->idle);
-	pthread_mutex_unlock(&arrivals->lock);
+	done(arrivals);
+	/* A front end that takes pages away can have us ask for ever, but not quickly. */
+	if (!came)
+		usleep(FAILED_PAUSE_US);
 	const uint64_t one = 1;
 	(void)!write(arrivals->attention, &one, sizeof(one));
 }
@@ -267,7 +278,6 @@ int arrivals_enter(struct arrivals *arrivals, struct memory_region *region)
 	}
 	/* Where a touch brings a huge page along, what was missing beside it is taken for there. */
 	(void)madvise(arriving->faulting, arriving->size, MADV_NOHUGEPAGE);
-	(void)madvise(arriving->start, arriving->size, MADV_NOHUGEPAGE);
 	region->arriving = arriving;
 	pthread_mutex_lock(&arrivals->lock);
 	arriving->next = arrivals->regions;
@@ -324,13 +334,14 @@ void arrivals_leave(struct memory_region *region)
 	struct uffdio_range range = {(uintptr_t)arriving->faulting, arriving->size};
 
 	region->arriving = NULL;
-	(void
-	)mmap(arriving->faulting,
-	      arriving->size,
-	      PROT_NONE,
-	      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-	      -1,
-	      0);
+	if (mmap(arriving->faulting,
+		 arriving->size,
+		 PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+		 -1,
+		 0)
+	    == MAP_FAILED)
+		(void)mprotect(arriving->faulting, arriving->size, PROT_NONE);
 	(void)ioctl(arrivals->fault_fd, UFFDIO_WAKE, &range);
 	pthread_mutex_lock(&arrivals->lock);
 	unlink_region(arrivals, arriving);

@@ -208,7 +208,6 @@ static void forget_asked(struct iotlb *iotlb, uint64_t from, uint64_t size)
 
 int iotlb_insert(struct iotlb *iotlb, const struct iotlb_entry *entry)
 {
-	forget_asked(iotlb, entry->iova, entry->size);
 	const struct table *table = current(iotlb);
 	unsigned count, first = find_range(table, entry->iova, entry->size, &count);
 
@@ -220,13 +219,18 @@ int iotlb_insert(struct iotlb *iotlb, const struct iotlb_entry *entry)
 			return error;
 		first = find_range(current(iotlb), entry->iova, entry->size, &count);
 	}
-	return replace(iotlb, first, count, entry);
+	int error = replace(iotlb, first, count, entry);
+	/* After it can be found: who has just missed it may have asked in between. */
+	if (error == 0)
+		forget_asked(iotlb, entry->iova, entry->size);
+	return error;
 }
 
 int iotlb_remove(struct iotlb *iotlb, uint64_t iova, uint64_t size)
 {
 	unsigned count, first = find_range(current(iotlb), iova, size, &count);
 
+	forget_asked(iotlb, iova, size);
 	return count == 0 ? 0 : replace(iotlb, first, count, NULL);
 }
 
@@ -263,11 +267,6 @@ static bool is_pending(struct iotlb *iotlb, const struct miss *miss)
 		iotlb->pending_count = 0; /* nobody answers; what is asked twice does no harm */
 	iotlb->pending[iotlb->pending_count++] = (struct pending){*miss, now + ASK_AGAIN_MS};
 	return false;
-}
-
-void iotlb_not_asked(struct iotlb *iotlb, uint64_t iova)
-{
-	forget_asked(iotlb, iova, 1);
 }
 
 bool iotlb_next_miss(struct iotlb *iotlb, uint64_t *iova, uint8_t *access)

@@ -45,9 +45,6 @@ void iotlb_settle(struct iotlb *iotlb);
 /* The next address that was looked for in vain; false: there is none. */
 bool iotlb_next_miss(struct iotlb *iotlb, uint64_t *iova, uint8_t *access);
 
-/* It could not be told. */
-void iotlb_not_asked(struct iotlb *iotlb, uint64_t iova);
-
 /* The user address of an I/O virtual address that may be accessed so, and how many bytes from there
  * on. False: it is not known, and will be asked for. */
 bool iotlb_find(

@@ -87,6 +87,16 @@ static bool is_slow(int fd)
 	return false;
 }
 
+/* Of huge pages those of hugetlbfs are whole; tmpfs may have some, and says so, but need not. */
+static uint64_t page_size(int fd, const struct stat *status)
+{
+	struct statfs system;
+
+	return fstatfs(fd, &system) == 0 && system.f_type == HUGETLBFS_MAGIC
+		       ? (uint64_t)status->st_blksize
+		       : 4096;
+}
+
 /*
  * Map at an address that is, modulo the size of a huge page, what the offset in the file is: then
  * huge pages that the peer has there are mapped as such here, too.
@@ -150,7 +160,7 @@ static int map_region(
 		return -ERANGE;
 	}
 	/* A file on hugetlbfs maps only at multiples of its page size, which is its block size. */
-	uint64_t page = status.st_blksize > 4096 ? (uint64_t)status.st_blksize : 4096;
+	uint64_t page = page_size(fd, &status);
 	uint64_t start = request->file_offset / page * page;
 	uint64_t lead = request->file_offset - start;
 	size_t size = (size_t)((lead + request->size + page - 1) / page * page);

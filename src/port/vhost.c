@@ -104,6 +104,8 @@ static void vhost_woken(struct port *port, unsigned queue)
 
 /* ---- what the device reports ---- */
 
+static void end_session(struct port_vhost *vhost, int error, const char *why);
+
 static void on_synchronize(void *context)
 {
 	struct port *port = context;
@@ -145,13 +147,29 @@ static void on_control_kick_changed(void *context, int, int new_fd)
 		);
 }
 
+static void on_attention(evutil_socket_t, short, void *context)
+{
+	struct port_vhost *vhost = context;
+	int result = vl_device_attend(vhost->device);
+
+	if (result < 0)
+		end_session(vhost, result, NULL);
+}
+
 static void on_attention_changed(void *context, int, int new_fd)
 {
 	struct port_vhost *vhost = context;
 
 	if (vhost->attention_event != NULL)
 		event_free(vhost->attention_event);
-	vhost->attention_event = new_fd < 0 ? NULL : vhost_session_event(vhost, new_fd);
+	vhost->attention_event = new_fd < 0 ? NULL
+					    : event_new(
+						    vhost->port.hooks->base,
+						    new_fd,
+						    EV_READ | EV_PERSIST,
+						    on_attention,
+						    vhost
+					    );
 	if (new_fd >= 0
 	    && (vhost->attention_event == NULL || event_add(vhost->attention_event, NULL) < 0))
 		log_error(LOG_VHOST, "%s: out of memory", vhost->port.settings.name);
@@ -199,6 +217,13 @@ static time_t seconds(void)
 	return now.tv_sec;
 }
 
+/* The peer sees it at once, even if somebody else holds the socket, too (control/fd_store.h). */
+static void hang_up(struct port_vhost *vhost)
+{
+	if (vl_device_socket(vhost->device) >= 0)
+		(void)shutdown(vl_device_socket(vhost->device), SHUT_RDWR);
+}
+
 /* `why` NULL: what the device says. */
 static void end_session(struct port_vhost *vhost, int error, const char *why)
 {
@@ -208,6 +233,7 @@ static void end_session(struct port_vhost *vhost, int error, const char *why)
 	/* The event before the descriptor it watches. */
 	event_free(vhost->session_event);
 	vhost->session_event = NULL;
+	hang_up(vhost);
 	vl_device_detach(vhost->device);
 	vhost->peer[0] = '\0';
 	vhost->failed = error != -ECONNRESET;
@@ -383,6 +409,7 @@ static void vhost_tick(struct port *port)
 	unsigned index;
 	const char *why;
 
+	vl_device_retry(vhost->device);
 	if (vhost->session_event == NULL && vhost->accept_event != NULL)
 		event_add(vhost->accept_event, NULL); /* no change if it waits already */
 	if (!vhost->broken_logged && broken_queue(vhost, &index, &why)) {
@@ -575,6 +602,8 @@ static void vhost_destroy(struct port *port)
 		close(vhost->listen_fd);
 		unlink(port->settings.listen);
 	}
+	if (vhost->device != NULL)
+		hang_up(vhost);
 	close_record(vhost);
 	vl_device_destroy(vhost->device);
 	port_fini(port);
@@ -658,7 +687,7 @@ static int open_device(struct port_vhost *vhost)
 		.control_kick_changed = on_control_kick_changed,
 		/* With more pairs QEMU (10) waits for ever for an answer to what it has not sent,
 		 * with the guest half moved. Not offered, it says so before it begins. */
-		.postcopy = settings->queues == 1,
+		.postcopy = settings->postcopy && settings->queues == 1,
 		.iommu = settings->iommu,
 		.attention_changed = on_attention_changed,
 		.announce = on_announce,
@@ -692,8 +721,16 @@ start_listening(struct port_vhost *vhost, struct port_legacy *legacy, struct err
 		vhost->listen_fd = handover_take_fd(
 			legacy->handover, json_object_get(legacy->state, "listen")
 		);
-	if (legacy == NULL || (legacy->stale && vhost->listen_fd < 0))
+	/* A file that was cleaned away meanwhile cannot be connected to. */
+	if (legacy != NULL && legacy->orphaned && vhost->listen_fd >= 0
+	    && access(settings->listen, F_OK) < 0) {
+		close(vhost->listen_fd);
+		vhost->listen_fd = -1;
+	}
+	if (legacy == NULL || (legacy->orphaned && vhost->listen_fd < 0))
 		vhost->listen_fd = unix_listen(settings->listen, &owner, error);
+	else if (vhost->listen_fd < 0)
+		return error_set(error, -EINVAL, "its listening socket is missing");
 	if (vhost->listen_fd < 0)
 		return vhost->listen_fd;
 	vhost->accept_event = event_new(
@@ -737,7 +774,7 @@ int port_vhost_create(
 		result = vhost_load(vhost, legacy, error);
 	if (result == 0 && settings->listen[0] != '\0')
 		result = start_listening(vhost, legacy, error);
-	else if (result == 0 && legacy == NULL)
+	else if (result == 0 && (legacy == NULL || (legacy->orphaned && vhost->session_event == NULL)))
 		on_connect_again(-1, 0, vhost); /* there is no need to wait */
 	/* What was inherited may still be another process's: that ends, or goes on with it. */
 	if (result < 0 && (legacy == NULL || legacy->orphaned))

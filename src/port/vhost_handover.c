@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "port/vhost.h"
 
 static int
@@ -111,6 +112,9 @@ static int load_session(struct port_vhost *vhost, struct port_legacy *legacy, st
 	if (vhost->session_event == NULL || event_add(vhost->session_event, NULL) < 0)
 		return error_set(error, -ENOMEM, "out of memory");
 	vhost->expects = false;
+	/* Nobody looks at its queues yet, but its peer may ask where they are. */
+	if (legacy->orphaned)
+		vl_device_go_on(vhost->device);
 	return 0;
 }
 
@@ -122,9 +126,10 @@ int vhost_load(struct port_vhost *vhost, struct port_legacy *legacy, struct erro
 	load_text(state, "last_error", vhost->last_error, sizeof(vhost->last_error));
 	vhost->failed = json_is_true(json_object_get(state, "failed"));
 	/* Of a session that may have changed since only the listening socket is taken. */
-	if (legacy->stale)
+	if (legacy->stale) {
+		log_info(LOG_VHOST, "%s: its session begins afresh", vhost->port.settings.name);
 		vhost->peer[0] = '\0';
-	else if (json_object_get(state, "device") != NULL)
+	} else if (json_object_get(state, "device") != NULL)
 		return load_session(vhost, legacy, error);
 	return 0;
 }

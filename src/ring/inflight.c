@@ -312,7 +312,8 @@ static int packed_resume(struct inflight_packed *part, struct ring_config *confi
 	}
 	/* If it is not of this ring, as a driver may make one anew in the same place, it says
 	 * nothing; the front end does. */
-	bool resumed = knows_better(config, old, used) || resume_between(place, config, used, old);
+	bool resumed = (!config->old_position && knows_better(config, old, used))
+		       || resume_between(place, config, used, old);
 	struct place at = {config->position.used_next, config->position.used_wrap};
 	if (resumed && !packed_takes_over(part, config, at)) {
 		*why = "the in-flight region has chains that are not the next ones of the ring";

@@ -27,8 +27,12 @@
 #include "ring/lanes.h"
 
 enum {
-	RING_BURST_MAX = 64,   /* plain chains that are taken together */
-	RING_AHEAD_MAX = 128,  /* chains that are looked at before they are taken */
+	RING_BURST_MAX = 64, /* plain chains that are taken together */
+	/* What is looked at before it is taken: chains, their descriptors, and what of them is
+	 * asked for. */
+	RING_AHEAD_MAX = 64,
+	RING_AHEAD_WALK = 256,
+	RING_AHEAD_ASK = 64,
 	RING_SIZE_MAX = 32768, /* VIRTIO 1.3, 2.7 and 2.8 */
 	/* More than any driver has in a chain; what bounds the work that one chain can make. */
 	RING_CHAIN_MAX = 1024,	 /* descriptors */
@@ -83,6 +87,9 @@ struct ring {
 	uint32_t walked; /* descriptors looked at since the user set it to zero */
 	/* The next chain cannot be taken now: its memory has been asked for. Set by each take. */
 	bool waiting;
+	uint32_t asked; /* for, in this look */
+	bool looked;	/* at what comes, when `next` was looked_next */
+	uint16_t looked_next;
 	bool ahead;	/* looking at what comes, so that it is asked for: see ring_look_ahead() */
 	bool notify_me; /* the driver was asked for notifications, when `next` was ... */
 	uint16_t notify_next;
@@ -126,7 +133,8 @@ struct ring_config {
 	 * nowhere. */
 	struct ring_place *place;
 	struct ring_position position;
-	bool guess_fresh; /* a packed ring at {0, 0} with counters of 0 may be a new one */
+	bool old_position; /* it is where the ring began, and the front end has not said so now */
+	bool guess_fresh;  /* a packed ring at {0, 0} with counters of 0 may be a new one */
 };
 
 /* Bytes of each area, for the check that it lies in one region. */
@@ -296,7 +304,7 @@ static inline uint8_t *ring_reach(
 	if (!later)
 		return at;
 	/* Any place will do, since nobody looks at it. */
-	return ring->ahead && !content ? (uint8_t *)ring : NULL;
+	return ring->ahead && !content && ++ring->asked < RING_AHEAD_ASK ? (uint8_t *)ring : NULL;
 }
 
 #define RING_TABLE_OUTSIDE "an indirect table lies outside the shared memory"
@@ -494,15 +502,24 @@ ring_look_ahead(struct ring *ring, const bool packed, struct iovec *spans, uint3
 {
 	struct ring_mark mark = ring_mark(ring);
 	const bool odd = ring->odd, waiting = ring->waiting;
+	const uint32_t walked = ring->walked;
 	struct ring_chain chain;
 	uint32_t n = 0;
 
+	/* Once at each place. */
+	if (ring->looked && ring->looked_next == ring->next)
+		return;
+	ring->looked = true;
+	ring->looked_next = ring->next;
+	ring->asked = 0;
 	ring->ahead = true;
-	while (n++ < RING_AHEAD_MAX && ring_take_next(ring, packed, &chain, spans, span_max) == 1)
+	while (n++ < RING_AHEAD_MAX && ring->walked - walked < RING_AHEAD_WALK
+	       && ring_take_next(ring, packed, &chain, spans, span_max) == 1)
 		continue;
 	ring->ahead = false;
 	ring->odd = odd;
 	ring->waiting = waiting;
+	ring->walked = walked;
 	ring_rewind(ring, mark);
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/handover.h"
 #include "base/log.h"
@@ -265,11 +266,14 @@ static int load_port(
 	struct switch_state *sw,
 	const struct port_settings *settings,
 	unsigned id,
+	const json_t *saved,
 	struct port_legacy *legacy,
 	struct port **port,
 	struct error *error
 )
 {
+	size_t first = (size_t)json_integer_value(json_object_get(saved, "first_fd"));
+	size_t count = (size_t)json_integer_value(json_object_get(saved, "fd_count"));
 	int result = -ENOENT;
 
 	if (legacy->state != NULL)
@@ -278,6 +282,18 @@ static int load_port(
 		return result;
 	if (legacy->state != NULL)
 		log_warning(LOG_SWITCH, "%s: begins afresh: %s", settings->name, error->text);
+	/* With what of it does not change, if that is possible. */
+	if (legacy->state != NULL && !legacy->stale) {
+		legacy->stale = true;
+		if (port_create(settings, id, &sw->hooks, legacy, port, error) == 0)
+			return 0;
+	}
+	/* What is left of it must not be in the way. */
+	for (size_t i = first; i < first + count && i < legacy->handover->fd_count; i++) {
+		if (legacy->handover->fds[i] >= 0)
+			close(legacy->handover->fds[i]);
+		legacy->handover->fds[i] = -1;
+	}
 	return port_create(settings, id, &sw->hooks, NULL, port, error);
 }
 
@@ -304,7 +320,7 @@ int switch_load_port(
 		return 0;
 	if (id < 0 || id >= PORTS_MAX || switch_port(sw, (unsigned)id) != NULL)
 		return error_set(error, -EINVAL, "port %s: a bad number", settings->name);
-	int result = load_port(sw, settings, (unsigned)id, &legacy, &port, error);
+	int result = load_port(sw, settings, (unsigned)id, saved, &legacy, &port, error);
 	if (result < 0)
 		return result;
 	counters_of_json(json_object_get(saved, "counters"), &port->counted_before);

@@ -18,6 +18,7 @@ struct switch_state {
 	struct frozen *frozen; /* handover.c: of a switch that was saved; else NULL */
 	bool holding;	       /* ports that are added wait, for a process or for peers */
 	void (*changing)(void *context, unsigned port_id); /* see switch_watch_changes() */
+	void (*leaving)(void *context, unsigned port_id);
 	void *changing_context;
 	struct event *settle_timer;
 	unsigned settle_looks;		/* so many more */

@@ -85,10 +85,14 @@ static void hook_changing(void *context, const struct port *port)
 }
 
 void switch_watch_changes(
-	struct switch_state *sw, void (*changing)(void *context, unsigned port_id), void *context
+	struct switch_state *sw,
+	void (*changing)(void *context, unsigned port_id),
+	void (*leaving)(void *context, unsigned port_id),
+	void *context
 )
 {
 	sw->changing = changing;
+	sw->leaving = leaving;
 	sw->changing_context = context;
 }
 
@@ -506,6 +510,8 @@ static void remove_port(struct switch_state *sw, struct port *port)
 	switch_synchronize(sw);
 	read_status(sw, port, &sw->last_status);
 	port_counters_add(&sw->removed, &sw->last_status.counters);
+	if (sw->leaving != NULL)
+		sw->leaving(sw->changing_context, id);
 	port_destroy(port);
 }
 

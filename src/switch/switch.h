@@ -121,11 +121,15 @@ void switch_load_counters(struct switch_state *sw, const struct handover *handov
 /*
  * What a process needs that comes after this one has died: as switch_save(), while all goes on.
  * Of each port it says which descriptors are its own: "fd_count" of them from "first_fd" on. It
- * holds, port by port, until `changing` is called; with PORT_NONE, all of it.
+ * holds, port by port, until `changing` is called; with PORT_NONE, all of it. `leaving`: the port
+ * is about to be taken down.
  */
 void switch_snapshot(struct switch_state *sw, struct handover *handover);
 void switch_watch_changes(
-	struct switch_state *sw, void (*changing)(void *context, unsigned port_id), void *context
+	struct switch_state *sw,
+	void (*changing)(void *context, unsigned port_id),
+	void (*leaving)(void *context, unsigned port_id),
+	void *context
 );
 
 /* ---- MAC table ---- */

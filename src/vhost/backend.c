@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "virtlane/features.h"
@@ -510,8 +511,14 @@ static int set_backend_req_fd(struct backend *backend, struct vhost_message *mes
 {
 	int fd = vhost_take_fd(message);
 
+	struct stat status;
+
 	if (fd < 0)
 		return refuse(backend, -EINVAL, "no descriptor");
+	if (fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode)) {
+		close(fd);
+		return refuse(backend, -EINVAL, "it is no socket");
+	}
 	if (backend->request_fd >= 0)
 		close(backend->request_fd);
 	backend->request_fd = fd;

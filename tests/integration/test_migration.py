@@ -93,6 +93,8 @@ WAYS = [(way, variant) for way in ("precopy", "postcopy") for variant in VARIANT
 @pytest.mark.parametrize("_", range(times(1)))
 def test_guest_moves_while_it_receives(stack, seeded, say, way, variant, _):
     properties, port = VARIANTS[variant]
+    if way == "postcopy":
+        port = {**port, "postcopy": "yes"}
     site = Site(stack)
     guest = site.qemu(0, properties, port)
     guest.address("eth0", f"{GUEST}/24")
@@ -121,9 +123,10 @@ def test_guest_moves_while_it_receives(stack, seeded, say, way, variant, _):
         switch.check_law()
 
 
-def test_postcopy_of_two_pairs_is_refused_before_it_begins(stack):
-    """QEMU 10 starts a device for each pair, sends the memory once, and waits for two answers."""
+@pytest.mark.parametrize("port", ({"queues": 2, "postcopy": "yes"}, {}), ids=("two-pairs", "not-wished"))
+def test_postcopy_is_refused_before_it_begins(stack, port):
+    """With two pairs QEMU 10 starts a device for each, sends the memory once, and waits for two answers."""
     site = Site(stack)
-    target = site.qemu(1, "", {"queues": 2}, incoming=True)
+    target = site.qemu(1, "", port, incoming=True)
     with contextlib.closing(target.monitor()) as qmp, pytest.raises(AssertionError, match="not capable of postcopy"):
         qmp.allow_postcopy()

@@ -95,7 +95,7 @@ class Rig:
             namespace.address("eth0", f"10.0.0.{number}/24")
             self.hosts.append(namespace)
         self.witness = stack.enter_context(RawSocket(self.hosts[0]))
-        self.path = self.switch.add_vhost("vm")
+        self.path = self.switch.add_vhost("vm", postcopy="yes")
         traffic.answers(self.hosts[0], "10.0.0.2")
 
     def others_go_on(self):
@@ -145,7 +145,7 @@ def test_a_page_that_never_comes_keeps_nobody_from_anything(rig, guest, seeded):
     assert refused.returncode and "is being migrated" in refused.stderr
     rig.switch.delete("vm")
     rig.others_go_on()
-    rig.switch.add_vhost("vm")
+    rig.switch.add_vhost("vm", postcopy="yes")
 
 
 def test_a_page_that_goes_again_ends_its_own_session_alone(rig, seeded):

@@ -72,7 +72,7 @@ static bool next_miss(struct rig *rig, struct vhost_iotlb_msg *miss)
 {
 	const char *why;
 
-	assert_int_equal(vl_device_process(rig->front.device), 0);
+	assert_int_equal(vl_device_attend(rig->front.device), 0);
 	int got = vhost_read(&rig->reader, rig->channel, &why);
 	assert_in_range(got, 0, 1);
 	if (got == 0)

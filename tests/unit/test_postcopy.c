@@ -234,7 +234,7 @@ static void bring(struct rig *rig, const struct page *page)
 	memcpy(guest_at(&rig->front.guest, page->address), page->content, PAGE);
 	assert_int_equal(ioctl(rig->fault_fd, UFFDIO_WAKE, &range), 0);
 	assert_int_equal(poll(&poll_fd, 1, PATIENCE_MS), 1);
-	assert_int_equal(vl_device_process(rig->front.device), 0);
+	assert_int_equal(vl_device_attend(rig->front.device), 0);
 }
 
 /* ---- frames ---- */

@@ -253,6 +253,8 @@ static void say_memory(struct handshake *handshake, struct front *front)
 	message->header.size = (uint32_t)offsetof(struct vhost_mem_table, regions[table.count]);
 }
 
+static int request_socket; /* any will do */
+
 static void make_handshake(struct handshake *handshake, struct front *front)
 {
 	static const struct guest_ring_options ring = {.size = 8, .start_wrap = true};
@@ -266,7 +268,7 @@ static void make_handshake(struct handshake *handshake, struct front *front)
 	say(handshake, VHOST_USER_GET_PROTOCOL_FEATURES, NULL, 0);
 	say(handshake, VHOST_USER_SET_PROTOCOL_FEATURES, &protocol, sizeof(protocol));
 	say(handshake, VHOST_USER_GET_QUEUE_NUM, NULL, 0);
-	say_fd(handshake, VHOST_USER_SET_BACKEND_REQ_FD, 0, front->rings[0].err_fd);
+	say_fd(handshake, VHOST_USER_SET_BACKEND_REQ_FD, 0, request_socket);
 	handshake->messages[handshake->count - 1].header.size = 0;
 	say(handshake, VHOST_USER_SET_OWNER, NULL, 0);
 	say(handshake, VHOST_USER_SET_FEATURES, &features, sizeof(features));
@@ -757,5 +759,6 @@ int main(void)
 		cmocka_unit_test(impossible_devices_are_not_made),
 	};
 
+	request_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	return cmocka_run_group_tests_name("session", tests, NULL, NULL);
 }

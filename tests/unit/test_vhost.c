@@ -525,14 +525,16 @@ static void repeated_messages_leak_nothing(void **)
 		assert_int_equal(front_share_memory(&front), 0);
 		assert_int_equal(
 			front_request(
-				&front,
-				VHOST_USER_SET_BACKEND_REQ_FD,
-				NULL,
-				0,
-				&front.rings[0].err_fd,
-				1
+				&front, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &front.socket, 1
 			),
 			0
+		);
+		/* What is no socket is not. */
+		assert_int_equal(
+			front_request(
+				&front, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &ring->err_fd, 1
+			),
+			1
 		);
 		/* One is kept. */
 		if (i == 0)
