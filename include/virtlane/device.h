@@ -143,7 +143,9 @@ struct vl_device_state {
 };
 int vl_device_save(struct vl_device *device, struct vl_device_state *out);
 int vl_device_load(struct vl_device *device, const struct vl_device_state *state);
-void vl_device_go_on(struct vl_device *device);
+/* -errno: a queue cannot be started, as vl_device_reason() says; the others are. Of a device that
+ * was saved by vl_device_save() it could not be before, and the session goes on all the same. */
+int vl_device_go_on(struct vl_device *device);
 /*
  * vl_device_save() of a device that goes on, for the case that this process dies: what is saved
  * holds until the session's next message. Who loads it finds where its rings are from themselves,

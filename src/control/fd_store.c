@@ -271,6 +271,22 @@ static bool leave_document(struct fd_store *store, struct handover *document)
 	return true;
 }
 
+/* Of ports that are no more, when they could not be taken back as they went. */
+static bool take_others_back(struct fd_store *store, const json_t *ports)
+{
+	bool there[PORTS_MAX] = {0};
+	json_t *saved;
+	size_t i;
+
+	json_array_foreach(ports, i, saved)
+		there[json_integer_value(json_object_get(saved, "id"))] = true;
+	for (unsigned id = 0; id < PORTS_MAX; id++) {
+		if (store->ports[id].generation != 0 && !there[id] && !take_port_back(store, id))
+			return false;
+	}
+	return true;
+}
+
 /* In this order: until the new document counts, the old one does, but for ports that are changing.
  */
 static bool leave_state(struct fd_store *store)
@@ -278,7 +294,6 @@ static bool leave_state(struct fd_store *store)
 	struct handover document;
 	json_t *saved;
 	size_t i;
-
 	bool left = leave_header(store);
 
 	if (!left)
@@ -288,6 +303,8 @@ static bool leave_state(struct fd_store *store)
 	switch_save_macs(*store->sw, &document);
 	switch_snapshot(*store->sw, &document);
 	json_t *ports = json_object_get(document.root, "ports");
+	/* First: the number of a port that is no more may be another's by now. */
+	left = take_others_back(store, ports);
 	json_array_foreach(ports, i, saved) left = left && leave_port(store, &document, saved);
 	left = left && leave_document(store, &document);
 	if (left) {
@@ -349,7 +366,9 @@ void fd_store_begin(struct fd_store *store)
 	/* Set by systemd since version 254; one that keeps nothing complains of each. */
 	if (getenv("NOTIFY_SOCKET") == NULL || room == NULL || atoi(room) <= LEFT_OTHERS)
 		return;
-	store->room = atoi(room) < LEFT_MAX ? (uint32_t)atoi(room) - LEFT_OTHERS : LEFT_MAX;
+	store->room = (uint32_t)atoi(room) - LEFT_OTHERS;
+	if (store->room > LEFT_MAX)
+		store->room = LEFT_MAX;
 	if (store->timer == NULL)
 		store->timer = evtimer_new(store->base, on_timer, store);
 	if (store->timer == NULL)
@@ -381,6 +400,9 @@ void fd_store_clear(struct fd_store *store)
 	if (gone && store->serial != 0)
 		gone = take_back(name);
 	header_name(name, getpid());
+	/* Of what is left in part nothing counts, should it go on after all. */
+	for (unsigned id = 0; id <= PORTS_MAX; id++)
+		atomic_store(&store->header->changing[id], true);
 	if (gone && take_back(name)) {
 		munmap(store->header, sizeof(*store->header));
 		store->header = NULL;
@@ -511,12 +533,12 @@ static bool recover_any(struct fd_store *store, struct handover *document)
 
 	for (const char *at = store->inherited_names; at != NULL && !recovered;) {
 		const char *end = strchrnul(at, ':');
-		static const char tail[] = "-header:";
 
-		if (sscanf(at, "vl-%d-", &pid) == 1 && end - at > (int)sizeof(tail) - 2
-		    && strncmp(end - (sizeof(tail) - 2), tail, sizeof(tail) - 2) == 0) {
+		if (sscanf(at, "vl-%d-", &pid) == 1) {
 			header_name(name, pid);
-			int fd = find_fd(store, name);
+			/* Its own name, and not another one's of the same process. */
+			bool is_header = strncmp(at, name, strlen(name)) == 0;
+			int fd = is_header ? find_fd(store, name) : -1;
 			struct header *header = fd < 0 ? NULL : map_header(fd);
 
 			recovered = header != NULL && recover_from(store, document, pid, header);

@@ -2,6 +2,7 @@
 /* The public data calls: the bursts' bodies are chosen by the processor (borrow.c, copy_in.c). */
 #include "device/device.h"
 #include "net/frame.h"
+#include "vhost/signal.h"
 
 /* By enum isa. */
 const struct device_ops device_ops[ISA_COUNT] = {
@@ -111,5 +112,5 @@ void vl_device_kicked(struct vl_device *device, unsigned pair)
 	struct virtqueue *vq = &device->queues[2 * pair + 1];
 
 	counter_add(&vq->counters.kicks, 1);
-	queue_drain_kick(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
+	(void)vhost_quiet(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
 }

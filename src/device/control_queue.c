@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "device/device.h"
+#include "vhost/signal.h"
 #include "net/spans.h"
 
 enum {
@@ -276,7 +277,7 @@ bool device_serve_control(struct vl_device *device)
 			queue_signal_error(queue);
 		if (got > 0)
 			continue;
-		/* What it waits for has us called again. */
+		/* When what it waits for has come we are called again. */
 		bool more = got == 0 && !queue->ring.waiting
 			    && ring_notify_on(&queue->ring, queue->ring.packed);
 		queue_log_ring(queue);
@@ -292,7 +293,7 @@ bool vl_device_control_process(struct vl_device *device)
 		return false;
 	struct virtqueue *vq = &device->queues[device_control_index(device)];
 	/* Made quiet in any case: whoever waits for it must not spin while there is no queue. */
-	queue_drain_kick(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
+	(void)vhost_quiet(atomic_load_explicit(&vq->kick_fd, memory_order_relaxed));
 	counter_add(&vq->counters.kicks, 1);
 	return device_serve_control(device);
 }

@@ -651,10 +651,22 @@ void vl_device_set_mtu(struct vl_device *device, uint16_t mtu)
 		backend_tell_config(device->backend);
 }
 
+/* Commands may wait for what the queues wait for; those that are too many for now are served when
+ * we are called again. */
+static int look_for_all(struct vl_device *device)
+{
+	const uint64_t one = 1;
+	int error = device_look_again(device);
+
+	if (error == 0 && device_serve_control(device))
+		(void)!write(device->attention, &one, sizeof(one));
+	return error;
+}
+
 void vl_device_retry(struct vl_device *device)
 {
 	if (device->backend != NULL && (device->iotlb != NULL || device->arrivals != NULL))
-		(void)device_look_again(device);
+		(void)look_for_all(device);
 }
 
 int vl_device_attend(struct vl_device *device)
@@ -665,7 +677,8 @@ int vl_device_attend(struct vl_device *device)
 	    || read(device->attention, &count, sizeof(count)) != sizeof(count))
 		return 0;
 	device_tell_misses(device);
-	return device->arrivals == NULL ? 0 : device_look_again(device);
+	/* Of misses there is nothing new before they are answered. */
+	return device->arrivals == NULL ? 0 : look_for_all(device);
 }
 
 int vl_device_process(struct vl_device *device)

@@ -237,20 +237,22 @@ int vl_device_snapshot(struct vl_device *device, struct vl_device_state *out)
 	return save(device, out, false);
 }
 
-void vl_device_go_on(struct vl_device *device)
+int vl_device_go_on(struct vl_device *device)
 {
-	/* What cannot be published now could not before: the session goes on all the same. */
+	int first = 0;
+
 	for (unsigned i = 0; i < device->queue_count; i++) {
 		bool resumes = device->queues[i].resume;
 
-		if (device_live(device, i) == NULL)
-			(void)device_publish(device, i);
+		int error = device_live(device, i) == NULL ? device_publish(device, i) : 0;
+		first = first < 0 ? first : error;
 		/* The process that died may not have come to it. */
 		if (resumes && device_live(device, i) != NULL)
 			queue_notify(device_live(device, i));
 	}
 	for (unsigned i = 0; i < device->config.queue_pairs; i++)
 		device_queue_changed(device, 2 * i);
+	return first;
 }
 
 void vl_device_state_free(struct vl_device_state *state)

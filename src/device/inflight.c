@@ -46,12 +46,18 @@ void device_forget_record(struct vl_device *device, unsigned index)
 		record->size = 0;
 }
 
+/* A control queue may have been left out of it. */
+static bool in_region(const struct vl_device *device, unsigned index)
+{
+	return device->inflight != NULL && index < device->inflight_layout.queue_count;
+}
+
 bool device_base_to_resume(const struct vl_device *device, unsigned index, uint32_t *base)
 {
 	const struct record *record = record_of(device, index);
 
 	*base = device->queues[index].base;
-	if (!vl_features_have(&device->features, VL_F_RING_PACKED) || device->inflight != NULL)
+	if (!vl_features_have(&device->features, VL_F_RING_PACKED) || in_region(device, index))
 		return true;
 	if (record == NULL || record->size == 0)
 		return false;
@@ -135,8 +141,6 @@ static int place_in_region(struct vl_device *device, unsigned index, struct ring
 	const char *why = "the in-flight region is for smaller rings";
 	int resumed = -EINVAL; /* or 1, or 0: it begins here */
 
-	if (index >= layout->queue_count)
-		return 0;
 	uint8_t *part = region->host + index * bytes;
 	if (config->size > layout->queue_size || region->size / bytes <= index) {
 		/* not for this ring */
@@ -159,12 +163,19 @@ static int place_in_region(struct vl_device *device, unsigned index, struct ring
 
 int device_place(struct vl_device *device, unsigned index, struct ring_config *config)
 {
-	if (device->inflight != NULL) {
+	if (in_region(device, index)) {
 		note_started(device, index, config);
 		return place_in_region(device, index, config);
 	}
-	if (config->packed)
-		return place_packed(device, index, config);
+	if (config->packed) {
+		int error = place_packed(device, index, config);
+
+		if (error < 0)
+			device_explain(
+				device, "queue %u: nothing tells any more where its ring is", index
+			);
+		return error;
+	}
 	place_split(&device->queues[index], config);
 	note_started(device, index, config);
 	return 0;

@@ -47,6 +47,8 @@ void device_forget_translations(struct vl_device *device)
 	if (iotlb_remove(device->iotlb, 0, UINT64_MAX) < 0) {
 		iotlb_destroy(device->iotlb);
 		device->iotlb = NULL;
+		if (device->memory != NULL)
+			device_mark_memory(device, device->memory);
 		return;
 	}
 	device_synchronize(device);

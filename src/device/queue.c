@@ -2,9 +2,7 @@
 /* Notifications of a started queue, see queue.h. */
 #include "device/queue.h"
 
-#include <errno.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "vhost/signal.h"
@@ -38,7 +36,7 @@ void queue_look_ahead(struct queue *queue)
 {
 	if (atomic_load_explicit(&queue->ring.memory, memory_order_relaxed)->by_reach)
 		ring_look_ahead(
-			&queue->ring, queue->ring.packed, queue->spans, queue->span_chain_max
+			&queue->ring, queue->ring.packed, queue->spans, queue->span_chain_max, 0
 		);
 }
 
@@ -47,21 +45,6 @@ void queue_call(struct queue *queue)
 	queue_log_ring(queue);
 	if (ring_wants_call(&queue->ring, queue->ring.packed))
 		queue_notify(queue);
-}
-
-void queue_drain_kick(int fd)
-{
-	uint64_t value;
-	struct iovec to = {&value, sizeof(value)};
-
-	/* An eventfd's O_NONBLOCK is shared with the peer, who may clear it: ask for this one read.
-	 * Not every kernel can for the other kinds; a pipe is a description of our own (session.c).
-	 */
-	if (fd < 0 || preadv2(fd, &to, 1, -1, RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP)
-		return;
-	if (recv(fd, &value, sizeof(value), MSG_DONTWAIT) < 0 && errno == ENOTSOCK
-	    && read(fd, &value, sizeof(value)) < 0)
-		return;
 }
 
 void queue_signal_error(struct queue *queue)

@@ -75,7 +75,5 @@ void queue_look_ahead(struct queue *queue);
 void queue_call(struct queue *queue);
 /* Notify it in any case. */
 void queue_notify(struct queue *queue);
-/* Make a descriptor that was found readable quiet again, without blocking. */
-void queue_drain_kick(int fd);
 /* Tell the front end through the error descriptor that the ring is broken; once. */
 void queue_signal_error(struct queue *queue);

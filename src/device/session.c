@@ -27,6 +27,15 @@ static uint64_t get_features(void *context)
 	return device->offered.word[0];
 }
 
+static bool any_started(const struct vl_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		if (device->queues[i].started)
+			return true;
+	}
+	return false;
+}
+
 static int set_features(void *context, uint64_t features)
 {
 	struct vl_device *device = context;
@@ -57,10 +66,11 @@ static int set_features(void *context, uint64_t features)
 		if (error < 0)
 			return error;
 	}
-	if (device->iotlb != NULL && changed != UINT64_C(1) << VL_F_LOG_ALL) {
-		device_unpublish_all(device);
+	/* A driver that begins anew, be it for the same, has stopped its rings; QEMU sends this
+	 * once for each pair, while those of the first ones run. */
+	if (device->iotlb != NULL && changed != UINT64_C(1) << VL_F_LOG_ALL
+	    && !(same && any_started(device)))
 		device_forget_translations(device);
-	}
 	/* That is the front end's, at both ends of a migration; the driver does not notice. */
 	if (changed == UINT64_C(1) << VL_F_LOG_ALL) {
 		/* Another migration brings another log. */
@@ -556,6 +566,7 @@ static int set_status(void *context, uint8_t status)
 		if (device->iotlb != NULL) {
 			device_unpublish_all(device);
 			device_forget_translations(device);
+			return device_publish_all(device);
 		}
 	}
 	return 0;

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "driver/driver.h"
+#include "vhost/signal.h"
 
 int vl_driver_rx_burst(
 	struct vl_driver *driver, unsigned pair, struct vl_driver_frame *frames, unsigned max
@@ -104,11 +104,8 @@ int vl_driver_fd(const struct vl_driver *driver, unsigned pair)
 void vl_driver_woken(struct vl_driver *driver, unsigned index)
 {
 	struct driver_pair *pair = &driver->pairs[index];
-	uint64_t value;
-	struct iovec to = {&value, sizeof(value)};
 
-	/* Its O_NONBLOCK is shared with the device. */
-	if (preadv2(pair->rx_call_fd, &to, 1, -1, RWF_NOWAIT) == sizeof(value))
+	if (vhost_quiet(pair->rx_call_fd))
 		driver_count(&pair->counters.calls, 1);
 }
 

@@ -94,7 +94,7 @@ static uint64_t page_size(int fd, const struct stat *status)
 
 	return fstatfs(fd, &system) == 0 && system.f_type == HUGETLBFS_MAGIC
 		       ? (uint64_t)status->st_blksize
-		       : 4096;
+		       : (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /*

@@ -55,7 +55,7 @@ void vhost_go_on(struct port *port)
 	static const struct timeval at_once = {0};
 	struct port_vhost *vhost = vhost_of(port);
 
-	vl_device_go_on(vhost->device);
+	(void)vl_device_go_on(vhost->device);
 	/* There may be more commands than the other process got round to. */
 	event_add(vhost->control_again, &at_once);
 	if (vhost->session_event == NULL && vhost->listen_fd < 0)
@@ -113,8 +113,11 @@ static int load_session(struct port_vhost *vhost, struct port_legacy *legacy, st
 		return error_set(error, -ENOMEM, "out of memory");
 	vhost->expects = false;
 	/* Nobody looks at its queues yet, but its peer may ask where they are. */
-	if (legacy->orphaned)
-		vl_device_go_on(vhost->device);
+	if (legacy->orphaned) {
+		result = vl_device_go_on(vhost->device);
+		if (result < 0)
+			return error_set(error, result, "%s", vl_device_reason(vhost->device));
+	}
 	return 0;
 }
 

@@ -88,8 +88,10 @@ struct ring {
 	/* The next chain cannot be taken now: its memory has been asked for. Set by each take. */
 	bool waiting;
 	uint32_t asked; /* for, in this look */
-	bool looked;	/* at what comes, when `next` was looked_next */
+	/* Where the last look was: at which place, and how far into its chain a take had come. */
+	bool looked;
 	uint16_t looked_next;
+	uint32_t looked_progress;
 	bool ahead;	/* looking at what comes, so that it is asked for: see ring_look_ahead() */
 	bool notify_me; /* the driver was asked for notifications, when `next` was ... */
 	uint16_t notify_next;
@@ -497,8 +499,13 @@ static inline int ring_take_next(
 
 /* Have all that comes next asked for, so that one wait is for all of it, and the best one is before
  * it is wanted. */
-static inline void
-ring_look_ahead(struct ring *ring, const bool packed, struct iovec *spans, uint32_t span_max)
+static inline void ring_look_ahead(
+	struct ring *ring,
+	const bool packed,
+	struct iovec *spans,
+	uint32_t span_max,
+	uint32_t progress
+)
 {
 	struct ring_mark mark = ring_mark(ring);
 	const bool odd = ring->odd, waiting = ring->waiting;
@@ -506,16 +513,18 @@ ring_look_ahead(struct ring *ring, const bool packed, struct iovec *spans, uint3
 	struct ring_chain chain;
 	uint32_t n = 0;
 
-	/* Once at each place. */
-	if (ring->looked && ring->looked_next == ring->next)
+	/* Again only if something has come since. */
+	if (ring->looked && ring->looked_next == ring->next && ring->looked_progress == progress)
 		return;
-	ring->looked = true;
 	ring->looked_next = ring->next;
+	ring->looked_progress = progress;
 	ring->asked = 0;
 	ring->ahead = true;
 	while (n++ < RING_AHEAD_MAX && ring->walked - walked < RING_AHEAD_WALK
 	       && ring_take_next(ring, packed, &chain, spans, span_max) == 1)
 		continue;
+	/* An empty ring may be filled at this place. */
+	ring->looked = n > 1 || ring->waiting;
 	ring->ahead = false;
 	ring->odd = odd;
 	ring->waiting = waiting;
@@ -534,7 +543,13 @@ static inline int ring_take(
 	int got = ring_take_next(ring, packed, chain, spans, span_max);
 
 	if (got == 0 && ring->waiting)
-		ring_look_ahead(ring, packed, spans, span_max);
+		ring_look_ahead(
+			ring,
+			packed,
+			spans,
+			span_max,
+			chain->descriptors + chain->readable_spans + chain->writable_spans
+		);
 	return got;
 }
 

@@ -575,9 +575,9 @@ int switch_port_delete(struct switch_state *sw, const char *name, struct error *
 }
 
 /* What of a policy that was refused was done already. */
-static void undo_policy(struct switch_state *sw, struct port *port, uint16_t mtu)
+static void undo_policy(struct switch_state *sw, struct port *port, bool has_set_mtu, uint16_t mtu)
 {
-	if (port->ops->set_mtu != NULL)
+	if (has_set_mtu)
 		(void)port->ops->set_mtu(port, mtu, NULL);
 	(void)port->ops->set_offloads(port, port->settings.policy.offloads, NULL);
 	(void)mac_table_flush(sw->macs, port->id, -1, true);
@@ -612,7 +612,7 @@ int switch_port_set_policy(
 	}
 	if (result < 0) {
 		free(copy);
-		undo_policy(sw, port, mtu);
+		undo_policy(sw, port, policy->mtu != mtu, mtu);
 		return result;
 	}
 	struct port_policy *old =

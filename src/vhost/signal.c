@@ -15,7 +15,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -109,4 +111,19 @@ void vhost_signal(int fd)
 	/* One that is full has been signalled; one that is broken is the peer's loss. */
 	if (!signal_eventfd(fd) && write(fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+bool vhost_quiet(int fd)
+{
+	uint64_t value;
+	struct iovec to = {&value, sizeof(value)};
+	ssize_t got = preadv2(fd, &to, 1, -1, RWF_NOWAIT);
+
+	/* Not every kernel can for all kinds: sockets and pipes are asked in their own ways. */
+	if (got < 0 && errno == EOPNOTSUPP) {
+		got = recv(fd, &value, sizeof(value), MSG_DONTWAIT);
+		if (got < 0 && errno == ENOTSOCK)
+			got = read(fd, &value, sizeof(value));
+	}
+	return got > 0;
 }

@@ -123,6 +123,44 @@ def test_what_is_left_does_not_grow(service, stack):
     assert len(service.left()) == before
 
 
+def test_an_interface_is_gone_when_its_port_is(service, stack):
+    """Whoever else holds its descriptor would keep it there, and the next port from having it."""
+    host = stack.enter_context(netns.Namespace("host"))
+    service.add_tap("t", host)
+    service.left()
+    service.delete("t")
+    service.add_tap("t", host, queues=2)
+    service.left()
+    service.delete("t")
+    assert "eth0" not in host.run("ls /sys/class/net").split()
+
+
+def test_a_peer_sees_the_end_of_its_session_at_once(service):
+    with Driver(service.add_vhost("vm")) as driver:
+        service.wait_state("vm", "up")
+        service.left()
+        with service.manager.paused():
+            driver.front_end.send(Msg.SET_VRING_NUM, vring_state(0, 0))  # no size
+            driver.front_end.socket.settimeout(5)
+            assert driver.front_end.socket.recv(1) == b""
+        service.wait_state("vm", "error")
+
+
+def test_what_there_is_no_room_for_begins_afresh(stack):
+    """And the others do not."""
+    service = stack.enter_context(Service(config="", room=14))
+    with Driver(service.add_vhost("first")), Driver(service.add_vhost("second")):
+        service.wait_state("first", "up")
+        service.wait_state("second", "up")
+        peer = service.show("first")["peer"]
+        assert len(service.left()) <= 14
+        service.kill()
+        service.start()
+        assert service.show("first")["peer"] == peer
+        assert service.show("second")["peer"] == ""
+        service.wait_state("first", "up")
+
+
 def test_an_upgrade_leaves_what_is_its_own(service, stack):
     with Driver(service.add_vhost("vm")):
         service.wait_state("vm", "up")

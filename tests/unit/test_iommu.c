@@ -347,6 +347,86 @@ static void a_ring_runs_while_its_own_memory_is_translated(void **state)
 	close_rig(&rig);
 }
 
+/* As a driver does that ends, and another one that begins. */
+static void negotiate_again(struct rig *rig)
+{
+	uint32_t bases[4];
+
+	/* While rings run it changes nothing. */
+	assert_int_equal(
+		front_request_u64(&rig->front, VHOST_USER_SET_FEATURES, rig->front.features), 0
+	);
+	assert_int_equal(front_status(&rig->front).pairs_up, 2);
+	for (unsigned i = 0; i < 4; i++)
+		bases[i] = front_stop_ring(&rig->front, i);
+	assert_int_equal(
+		front_request_u64(&rig->front, VHOST_USER_SET_FEATURES, rig->front.features), 0
+	);
+	for (unsigned i = 0; i < 4; i++)
+		front_start_ring_at(&rig->front, i, &rig->front.rings[i], bases[i]);
+}
+
+/* QEMU takes nothing back when a driver ends, and the next one negotiates the same. */
+static void translations_end_with_their_driver(void **state)
+{
+	const struct variant *variant = *state;
+
+	for (unsigned by_status = 0; by_status < 2; by_status++) {
+		struct rig rig;
+
+		open_rig(&rig, variant);
+		uint64_t address = add_frame(&rig, TX, IOVA, 9);
+		map(&rig, IOVA, PAGE, address, IOTLB_READ);
+		if (by_status)
+			assert_int_equal(
+				front_request_u64(&rig.front, VHOST_USER_SET_STATUS, 0), 0
+			);
+		else
+			negotiate_again(&rig);
+		/* Rings that run are among what is not known any more. */
+		assert_int_equal(front_status(&rig.front).pairs_up, 0);
+		map_rings(&rig);
+		assert_int_equal(front_status(&rig.front).pairs_up, 2);
+		assert_int_equal(borrow_one(&rig, 0), 0);
+		map(&rig, IOVA, PAGE, address, IOTLB_READ);
+		if (variant->form == GUEST_INDIRECT) {
+			const struct guest_region *region = &rig.front.guest.regions[GUEST_LOW];
+
+			map(&rig,
+			    region->guest_address,
+			    region->size,
+			    region->guest_address,
+			    IOTLB_READ);
+		}
+		assert_int_equal(borrow_one(&rig, 0), 9);
+		close_rig(&rig);
+	}
+}
+
+/* Nobody answers to what has no translation, and none is told of when it gets one. */
+static void what_got_no_answer_is_asked_for_again(void **state)
+{
+	struct rig rig;
+
+	open_rig(&rig, *state);
+	(void)add_frame(&rig, TX, IOVA, 1);
+	for (unsigned round = 0; round < 2; round++) {
+		int64_t begin = now_ms();
+		struct vhost_iotlb_msg miss = {0};
+
+		assert_int_equal(borrow_one(&rig, 0), 0);
+		expect_miss(&rig, IOVA, IOTLB_READ);
+		/* Not at once. */
+		assert_int_equal(borrow_one(&rig, 0), 0);
+		assert_false(next_miss(&rig, &miss));
+		/* Who waits is looked at now and then. */
+		assert_true(vl_device_is_silent(rig.front.device, 0));
+		while (now_ms() - begin < 150)
+			continue;
+	}
+	close_rig(&rig);
+}
+
 static void a_translation_to_nowhere_stops_the_queue(void **state)
 {
 	struct vl_frame frame;
@@ -479,6 +559,8 @@ int main(void)
 		VARIANT_TEST(what_is_taken_back_is_asked_for_again),
 		VARIANT_TEST(what_may_only_be_read_is_not_written),
 		VARIANT_TEST(a_ring_runs_while_its_own_memory_is_translated),
+		VARIANT_TEST(translations_end_with_their_driver),
+		VARIANT_TEST(what_got_no_answer_is_asked_for_again),
 		VARIANT_TEST(a_translation_to_nowhere_stops_the_queue),
 		VARIANT_TEST(messages_that_make_no_sense_are_refused),
 		VARIANT_TEST(without_the_feature_there_are_no_translations),

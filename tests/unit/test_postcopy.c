@@ -517,6 +517,7 @@ static void a_guest_on_its_way_is_not_handed_over(void **state)
 
 	open_rig(&rig, *state);
 	assert_int_equal(vl_device_save(rig.front.device, &saved), -EBUSY);
+	assert_true(vl_device_snapshot(rig.front.device, &saved) < 0);
 	assert_int_equal(front_status(&rig.front).pairs_up, 2);
 	assert_int_equal(end(&rig), 0);
 	assert_int_equal(vl_device_save(rig.front.device, &saved), 0);
