@@ -85,15 +85,7 @@ struct ring {
 	bool next_wrap, used_wrap, signalled_wrap; /* packed: wrap counters */
 	bool odd;				   /* packed: see ring_place */
 	uint32_t walked; /* descriptors looked at since the user set it to zero */
-	/* The next chain cannot be taken now: its memory has been asked for. Set by each take. */
-	bool waiting;
-	uint32_t asked; /* for, in this look */
-	/* Where the last look was: at which place, and how far into its chain a take had come. */
-	bool looked;
-	uint16_t looked_next;
-	uint32_t looked_progress;
-	bool ahead;	/* looking at what comes, so that it is asked for: see ring_look_ahead() */
-	bool notify_me; /* the driver was asked for notifications, when `next` was ... */
+	bool notify_me;	 /* the driver was asked for notifications, when `next` was ... */
 	uint16_t notify_next;
 	bool notify_wrap;
 	unsigned hint;	     /* memory region used last */
@@ -103,6 +95,16 @@ struct ring {
 	uint32_t held_descriptors;    /* packed: of the held chains, `size` at most; split: 0 */
 	struct ring_held *held;	      /* circular, `size` elements */
 	_Atomic(const char *) broken; /* static sentence; NULL while all is well */
+
+	/* the worker's, of memory that has to be asked for: behind what each burst uses */
+	/* The next chain cannot be taken now: its memory has been asked for. Set by each take. */
+	bool waiting;
+	uint32_t asked; /* for, in this look */
+	/* Where the last look was: at which place, and how far into its chain a take had come. */
+	bool looked;
+	uint16_t looked_next;
+	uint32_t looked_progress;
+	bool ahead; /* looking at what comes, so that it is asked for: see ring_look_ahead() */
 };
 
 /* What a chain is made of. Spans lie in the caller's array. */
@@ -397,7 +399,10 @@ static inline int ring_check_indirect(struct ring *ring, uint32_t bytes)
  * buffers in two. Copies, since the compiler cannot know that what is stored meanwhile is not they.
  */
 struct ring_regions {
-	struct memory_region at[2];
+	struct ring_region {
+		uint64_t guest_address, size; /* as of struct memory_region */
+		uint8_t *host;
+	} at[2];
 };
 
 /* Where `size` bytes at a guest address are mapped, if they lie in one of the regions; NULL: they
@@ -406,7 +411,7 @@ static inline uint8_t *
 ring_place(const struct ring_regions *regions, uint64_t address, uint32_t size)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		const struct memory_region *region = &regions->at[i];
+		const struct ring_region *region = &regions->at[i];
 		uint64_t offset = address - region->guest_address;
 
 		/* A size of 0 becomes the largest. */
@@ -456,7 +461,7 @@ ALWAYS_INLINE bool ring_place_step(
 )
 {
 	lanes address = LANES_EVEN(*descriptors), rest = LANES_ODD(*descriptors);
-	const struct memory_region *first = &regions->at[0], *second = &regions->at[1];
+	const struct ring_region *first = &regions->at[0], *second = &regions->at[1];
 	lanes offset = address - first->guest_address;
 	lanes size = rest & UINT32_MAX, room = size - header_size;
 	lanes odd = (room - 1) | (0 - ((rest >> flags_shift & flags_mask) ^ flags));
@@ -571,9 +576,11 @@ ALWAYS_INLINE uint32_t ring_take_plain(
 		ring->recent[0] = ring->hint;
 	}
 	unsigned other = ring->recent[1] < memory->count ? ring->recent[1] : ring->hint;
+	const struct memory_region *near = &memory->regions[ring->hint];
+	const struct memory_region *far = &memory->regions[other];
 	const struct ring_regions regions = {{
-		memory->regions[ring->hint],
-		memory->regions[other],
+		{near->guest_address, near->size, near->host},
+		{far->guest_address, far->size, far->host},
 	}};
 	/* A ring that is full of chains we hold can have nothing new in it. */
 	uint32_t room = ring->size - (packed ? ring->held_descriptors : ring->held_count);
