@@ -39,6 +39,13 @@ int device_use_iommu(struct vl_device *device)
 	return 0;
 }
 
+/* No data call uses what was in the table before. */
+static void settle(struct vl_device *device)
+{
+	device_synchronize(device);
+	iotlb_settle(device->iotlb);
+}
+
 void device_forget_translations(struct vl_device *device)
 {
 	if (device->iotlb == NULL)
@@ -51,8 +58,7 @@ void device_forget_translations(struct vl_device *device)
 			device_mark_memory(device, device->memory);
 		return;
 	}
-	device_synchronize(device);
-	iotlb_settle(device->iotlb);
+	settle(device);
 }
 
 static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
@@ -81,8 +87,7 @@ static int forget(struct vl_device *device, uint64_t iova, uint64_t size)
 	if (!iotlb_overlaps(device->iotlb, iova, size))
 		return 0;
 	int error = iotlb_remove(device->iotlb, iova, size);
-	device_synchronize(device);
-	iotlb_settle(device->iotlb);
+	settle(device);
 	return error;
 }
 
@@ -93,8 +98,7 @@ static int learn(struct vl_device *device, const struct iotlb_entry *entry)
 	int error = forget(device, entry->iova, entry->size);
 	if (error == 0)
 		error = iotlb_insert(device->iotlb, entry);
-	device_synchronize(device);
-	iotlb_settle(device->iotlb);
+	settle(device);
 	return error;
 }
 

@@ -97,6 +97,8 @@ static void reset(void *context)
 static int replace_memory(struct vl_device *device, struct memory *memory)
 {
 	device->memory = memory;
+	if (memory != NULL)
+		device_mark_memory(device, memory);
 	return device_publish_all(device);
 }
 

@@ -314,9 +314,9 @@ bool iotlb_find(
 	struct iotlb *iotlb, uint64_t iova, uint8_t access, uint64_t *user_address, uint64_t *run
 )
 {
-	bool found = look_up(iotlb, iova, access, user_address, run);
-
-	if (!found)
-		ask(iotlb, iova, access);
-	return found;
+	if (look_up(iotlb, iova, access, user_address, run))
+		return true;
+	ask(iotlb, iova, access);
+	*run = IOMMU_PAGE - iova % IOMMU_PAGE;
+	return false;
 }

@@ -46,7 +46,7 @@ void iotlb_settle(struct iotlb *iotlb);
 bool iotlb_next_miss(struct iotlb *iotlb, uint64_t *iova, uint8_t *access);
 
 /* The user address of an I/O virtual address that may be accessed so, and how many bytes from there
- * on. False: it is not known, and will be asked for. */
+ * on. False: it is not known, and will be asked for, *run bytes of it. */
 bool iotlb_find(
 	struct iotlb *iotlb, uint64_t iova, uint8_t access, uint64_t *user_address, uint64_t *run
 );

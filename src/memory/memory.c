@@ -14,10 +14,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum {
-	ASK_STEP = 4096, /* bytes: the least that is asked for at a time */
-};
-
 static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 {
 	return a < b + b_size && b < a + a_size;
@@ -230,8 +226,6 @@ int memory_add(
 	}
 	if (count > 0) {
 		memcpy(memory->regions, old->regions, count * sizeof(old->regions[0]));
-		memory->by_reach = old->by_reach;
-		memory->iotlb = old->iotlb;
 	}
 	*out = memory;
 	return 0;
@@ -255,8 +249,6 @@ int memory_remove(
 		if (memory == NULL)
 			return -ENOMEM;
 		*removed = *region;
-		memory->by_reach = old->by_reach;
-		memory->iotlb = old->iotlb;
 		for (unsigned from = 0, to = 0; from < old->count; from++) {
 			if (from != i)
 				memory->regions[to++] = old->regions[from];
@@ -352,16 +344,15 @@ reach_translated(const struct memory *memory, uint64_t iova, bool write, uint64_
 {
 	uint64_t user_address, room;
 
-	if (!iotlb_find(
-		    memory->iotlb, iova, write ? IOTLB_WRITE : IOTLB_READ, &user_address, &room
-	    )) {
-		room = ASK_STEP - iova % ASK_STEP;
-		*later = true;
-	}
+	uint8_t access = write ? IOTLB_WRITE : IOTLB_READ;
+	bool found = iotlb_find(memory->iotlb, iova, access, &user_address, &room);
+
 	if (*run > room)
 		*run = room;
-	if (*later)
+	if (!found) {
+		*later = true;
 		return NULL;
+	}
 	const struct memory_region *region = region_at_user(memory, user_address);
 	return region == NULL ? NULL
 			      : reach_in(region, user_address - region->user_address, run, later);

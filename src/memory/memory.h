@@ -32,8 +32,8 @@ struct memory_region {
 
 struct memory {
 	unsigned count;
-	/* The data path has to use memory_reach(): pages may not have come, or addresses are those
-	 * of an IOMMU. */
+	/* Set by the table's owner. The data path has to use memory_reach(): pages may not have
+	 * come, or addresses are those of an IOMMU. */
 	bool by_reach;
 	struct iotlb *iotlb; /* NULL: descriptors have guest addresses, rings user addresses */
 	struct memory_region regions[];

@@ -5,8 +5,8 @@
  * An eventfd's O_NONBLOCK is the peer's as much as ours: it may clear it, fill the counter, and a
  * write() would wait for as long as it likes. No flag of a write's own helps there. But the kernel
  * signals an eventfd without waiting when an asynchronous request completes that names it
- * (io_submit(2), IOCB_FLAG_RESFD): so we have it read nothing from a file of ours. That takes 0.7
- * us more than a write.
+ * (io_submit(2), IOCB_FLAG_RESFD): so we have it read nothing from a file of ours. That takes
+ * longer than a write, and is done once a burst at most.
  */
 #include <errno.h>
 #include <linux/aio_abi.h>

@@ -173,12 +173,7 @@ static uint64_t new_buffer(struct rig *rig)
  * to be, as well: as a guest address. */
 static void add(struct rig *rig, unsigned ring, uint64_t iova, uint32_t size, bool writable)
 {
-	const struct guest_piece pieces[] = {
-		{iova, HEADER, writable},
-		{iova + HEADER, size - HEADER, writable},
-	};
-
-	assert_true(guest_ring_add(&rig->front.rings[ring], pieces, 2, rig->variant->form, 0));
+	traffic_add(&rig->front, ring, iova, size, writable, rig->variant->form);
 	if (rig->variant->form == GUEST_INDIRECT) {
 		const struct guest_region *region = &rig->front.guest.regions[GUEST_LOW];
 
@@ -195,44 +190,27 @@ static uint64_t add_frame(struct rig *rig, unsigned ring, uint64_t iova, uint8_t
 	return address;
 }
 
-static uint8_t borrow_one(struct rig *rig, unsigned pair)
-{
-	uint8_t bytes[FRAME_SIZE], expected[FRAME_SIZE];
-	struct vl_frame frames[VL_BURST_MAX];
-	int n = vl_device_borrow(rig->front.device, pair, frames, VL_BURST_MAX);
-
-	assert_in_range(n, 0, 1);
-	if (n == 0)
-		return 0;
-	assert_int_equal(frames[0].size, FRAME_SIZE);
-	frame_flatten(&frames[0], bytes);
-	memset(expected, bytes[0], sizeof(expected));
-	assert_memory_equal(bytes, expected, sizeof(bytes));
-	vl_device_give_back(rig->front.device, pair, 1);
-	return bytes[0];
-}
-
 static void a_frame_waits_for_its_translation_and_others_do_not(void **state)
 {
 	struct rig rig;
 
 	open_rig(&rig, *state);
 	uint64_t address = add_frame(&rig, TX, IOVA, 1);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	expect_miss(&rig, IOVA, IOTLB_READ);
 	uint64_t other = add_frame(&rig, OTHER_TX, IOVA + PAGE, 2);
 	map(&rig, IOVA + PAGE, PAGE, other, IOTLB_READ);
-	assert_int_equal(borrow_one(&rig, 1), 2);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 1, FRAME_SIZE), 2);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	assert_true(vl_device_sleep(rig.front.device, 0));
 	unsigned changed = rig.front.callbacks.changed;
 	map(&rig, IOVA, PAGE, address, IOTLB_READ);
 	assert_true(rig.front.callbacks.changed > changed);
-	assert_int_equal(borrow_one(&rig, 0), 1);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 1);
 	/* Once it is known nobody is asked. */
 	forget_misses(&rig);
 	add(&rig, TX, IOVA, HEADER + FRAME_SIZE, false);
-	assert_int_equal(borrow_one(&rig, 0), 1);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 1);
 	struct vhost_iotlb_msg miss;
 	assert_false(next_miss(&rig, &miss));
 	close_rig(&rig);
@@ -249,13 +227,13 @@ static void a_frame_may_lie_across_translations(void **state)
 	memset(guest_at(&rig.front.guest, first) + PAGE - FRAME_SIZE / 2, 3, FRAME_SIZE / 2);
 	memset(guest_at(&rig.front.guest, second), 3, FRAME_SIZE / 2);
 	add(&rig, TX, IOVA + PAGE - half, HEADER + FRAME_SIZE, false);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	/* All of it is asked for at once, as the look ahead finds it. */
 	expect_miss(&rig, IOVA + PAGE - half, IOTLB_READ);
 	map(&rig, IOVA, PAGE, first, IOTLB_READ);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	map(&rig, IOVA + PAGE, PAGE, second, IOTLB_READ);
-	assert_int_equal(borrow_one(&rig, 0), 3);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 3);
 	close_rig(&rig);
 }
 
@@ -266,20 +244,20 @@ static void what_is_taken_back_is_asked_for_again(void **state)
 	open_rig(&rig, *state);
 	uint64_t address = add_frame(&rig, TX, IOVA, 4);
 	map(&rig, IOVA, PAGE, address, IOTLB_READ);
-	assert_int_equal(borrow_one(&rig, 0), 4);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 4);
 	forget_misses(&rig);
 	unsigned synchronized = rig.front.callbacks.synchronized;
 	unmap(&rig, IOVA, PAGE);
 	/* No data call that may have used it runs any more. */
 	assert_true(rig.front.callbacks.synchronized > synchronized);
 	add(&rig, TX, IOVA, HEADER + FRAME_SIZE, false);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	expect_miss(&rig, IOVA, IOTLB_READ);
 	/* It may be another place by now. */
 	uint64_t other = new_buffer(&rig);
 	memset(guest_at(&rig.front.guest, other) + HEADER, 5, FRAME_SIZE);
 	map(&rig, IOVA, PAGE, other, IOTLB_READ);
-	assert_int_equal(borrow_one(&rig, 0), 5);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 5);
 	close_rig(&rig);
 }
 
@@ -333,17 +311,17 @@ static void a_ring_runs_while_its_own_memory_is_translated(void **state)
 	assert_true(vl_device_ready(rig.front.device, 0, false));
 	uint64_t address = add_frame(&rig, TX, IOVA, 7);
 	map(&rig, IOVA, PAGE, address, IOTLB_READ);
-	assert_int_equal(borrow_one(&rig, 0), 7);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 7);
 	/* Without it nothing of the ring is looked at. */
 	unmap(&rig, guest_to_user(&rig.front.guest, ring->device_address), 1);
 	assert_false(vl_device_ready(rig.front.device, 0, false));
 	add(&rig, TX, IOVA, HEADER + FRAME_SIZE, false);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	/* And then it goes on where it was. */
 	map_rings(&rig);
 	assert_true(vl_device_ready(rig.front.device, 0, false));
-	assert_int_equal(borrow_one(&rig, 0), 7);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 7);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	close_rig(&rig);
 }
 
@@ -387,7 +365,7 @@ static void translations_end_with_their_driver(void **state)
 		assert_int_equal(front_status(&rig.front).pairs_up, 0);
 		map_rings(&rig);
 		assert_int_equal(front_status(&rig.front).pairs_up, 2);
-		assert_int_equal(borrow_one(&rig, 0), 0);
+		assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 		map(&rig, IOVA, PAGE, address, IOTLB_READ);
 		if (variant->form == GUEST_INDIRECT) {
 			const struct guest_region *region = &rig.front.guest.regions[GUEST_LOW];
@@ -398,7 +376,7 @@ static void translations_end_with_their_driver(void **state)
 			    region->guest_address,
 			    IOTLB_READ);
 		}
-		assert_int_equal(borrow_one(&rig, 0), 9);
+		assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 9);
 		close_rig(&rig);
 	}
 }
@@ -414,10 +392,10 @@ static void what_got_no_answer_is_asked_for_again(void **state)
 		int64_t begin = now_ms();
 		struct vhost_iotlb_msg miss = {0};
 
-		assert_int_equal(borrow_one(&rig, 0), 0);
+		assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 		expect_miss(&rig, IOVA, IOTLB_READ);
 		/* Not at once. */
-		assert_int_equal(borrow_one(&rig, 0), 0);
+		assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 		assert_false(next_miss(&rig, &miss));
 		/* Who waits is looked at now and then. */
 		assert_true(vl_device_is_silent(rig.front.device, 0));

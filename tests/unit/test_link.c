@@ -7,18 +7,37 @@
 #include "check.h"
 #include "front.h"
 
-static uint16_t config_status(struct front *front)
+/* A field of the configuration space. */
+static uint16_t config_field(struct front *front, size_t offset)
 {
-	struct vhost_message message = {.header = {VHOST_USER_GET_CONFIG, VHOST_VERSION, 20}};
+	struct vhost_message message = {.header = {VHOST_USER_GET_CONFIG, VHOST_VERSION, 24}};
 	struct vhost_message reply;
-	uint16_t status;
+	uint16_t value;
 
-	message.payload.config.size = 8;
+	message.payload.config.size = 12;
 	assert_int_equal(front_send(front, &message), 0);
 	assert_true(front_reply(front, &reply));
-	assert_int_equal(reply.header.size, 20);
-	memcpy(&status, reply.payload.config.bytes + 6, sizeof(status));
-	return status;
+	assert_int_equal(reply.header.size, 24);
+	memcpy(&value, reply.payload.config.bytes + offset, sizeof(value));
+	return value;
+}
+
+static uint16_t config_status(struct front *front)
+{
+	return config_field(front, 6);
+}
+
+static uint16_t config_mtu(struct front *front)
+{
+	return config_field(front, 10);
+}
+
+static void give_channel(struct front *front, int ends[2])
+{
+	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	assert_int_equal(
+		front_request(front, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 0
+	);
 }
 
 /* VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, on the channel that the front end gave for it. */
@@ -30,13 +49,10 @@ static void a_change_of_the_link_is_told(void **)
 	int ends[2];
 
 	front_open(&front, &(struct front_options){0});
-	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
 	/* Nobody to be told yet. */
 	vl_device_set_link(front.device, false);
 	assert_int_equal(config_status(&front), 0);
-	assert_int_equal(
-		front_request(&front, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 0
-	);
+	give_channel(&front, ends);
 	vl_device_set_link(front.device, false);
 	assert_int_equal(vhost_read(&reader, ends[0], &why), 0);
 	vl_device_set_link(front.device, true);
@@ -56,19 +72,6 @@ static void a_change_of_the_link_is_told(void **)
 	front_close(&front);
 }
 
-static uint16_t config_mtu(struct front *front)
-{
-	struct vhost_message message = {.header = {VHOST_USER_GET_CONFIG, VHOST_VERSION, 24}};
-	struct vhost_message reply;
-	uint16_t mtu;
-
-	message.payload.config.size = 12;
-	assert_int_equal(front_send(front, &message), 0);
-	assert_true(front_reply(front, &reply));
-	memcpy(&mtu, reply.payload.config.bytes + 10, sizeof(mtu));
-	return mtu;
-}
-
 static void a_change_of_the_mtu_is_told(void **)
 {
 	struct vhost_reader reader = {.size_limit = VHOST_PAYLOAD_MAX};
@@ -77,10 +80,7 @@ static void a_change_of_the_mtu_is_told(void **)
 	int ends[2];
 
 	front_open(&front, &(struct front_options){0});
-	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-	assert_int_equal(
-		front_request(&front, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 0
-	);
+	give_channel(&front, ends);
 	assert_int_equal(config_mtu(&front), FRONT_MTU);
 	vl_device_set_mtu(front.device, FRONT_MTU);
 	assert_int_equal(vhost_read(&reader, ends[0], &why), 0);

@@ -247,12 +247,7 @@ static uint64_t new_buffer(struct rig *rig, uint32_t offset)
 
 static void add(struct rig *rig, unsigned ring, uint64_t address, uint32_t size, bool writable)
 {
-	const struct guest_piece pieces[] = {
-		{address, HEADER, writable},
-		{address + HEADER, size - HEADER, writable},
-	};
-
-	assert_true(guest_ring_add(&rig->front.rings[ring], pieces, 2, rig->variant->form, 0));
+	traffic_add(&rig->front, ring, address, size, writable, rig->variant->form);
 }
 
 static uint64_t add_frame(struct rig *rig, unsigned ring, uint32_t offset, uint8_t mark)
@@ -262,24 +257,6 @@ static uint64_t add_frame(struct rig *rig, unsigned ring, uint32_t offset, uint8
 	memset(guest_at(&rig->front.guest, address) + HEADER, mark, FRAME_SIZE);
 	add(rig, ring, address, HEADER + FRAME_SIZE, false);
 	return address;
-}
-
-/* What comes of a pair: 0 nothing, else the mark of the one frame that came, all of it. */
-static uint8_t borrow_one(struct rig *rig, unsigned pair)
-{
-	uint8_t bytes[FRAME_SIZE], expected[FRAME_SIZE];
-	struct vl_frame frames[VL_BURST_MAX];
-	int n = vl_device_borrow(rig->front.device, pair, frames, VL_BURST_MAX);
-
-	assert_in_range(n, 0, 1);
-	if (n == 0)
-		return 0;
-	assert_int_equal(frames[0].size, FRAME_SIZE);
-	frame_flatten(&frames[0], bytes);
-	memset(expected, bytes[0], sizeof(expected));
-	assert_memory_equal(bytes, expected, sizeof(bytes));
-	vl_device_give_back(rig->front.device, pair, 1);
-	return bytes[0];
 }
 
 /* ---- what arrives ---- */
@@ -292,18 +269,18 @@ static void a_frame_waits_for_its_page_and_others_do_not(void **state)
 	open_rig(&rig, *state);
 	uint64_t address = add_frame(&rig, TX, 0, 1);
 	take_away(&rig, &page, address);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	(void)add_frame(&rig, OTHER_TX, 0, 2);
-	assert_int_equal(borrow_one(&rig, 1), 2);
+	assert_int_equal(traffic_take_marked(&rig.front, 1, FRAME_SIZE), 2);
 	expect_request(&rig, &page);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	/* Nobody needs to look before it comes. */
 	assert_true(vl_device_sleep(rig.front.device, 0));
 	unsigned changed = rig.front.callbacks.changed;
 	bring(&rig, &page);
 	assert_true(rig.front.callbacks.changed > changed);
-	assert_int_equal(borrow_one(&rig, 0), 1);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 1);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	close_rig(&rig);
 }
 
@@ -316,14 +293,14 @@ static void a_frame_may_wait_for_two_pages(void **state)
 	uint64_t address = add_frame(&rig, TX, PAGE - HEADER - FRAME_SIZE / 2, 3);
 	take_away(&rig, &pages[0], address);
 	take_away(&rig, &pages[1], address + PAGE);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	/* Both were asked for at the first look. */
 	expect_request(&rig, &pages[0]);
 	bring(&rig, &pages[0]);
 	expect_request(&rig, &pages[1]);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	bring(&rig, &pages[1]);
-	assert_int_equal(borrow_one(&rig, 0), 3);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 3);
 	close_rig(&rig);
 }
 
@@ -336,7 +313,7 @@ static void frames_behind_one_that_waits_are_asked_for_with_it(void **state)
 	open_rig(&rig, *state);
 	for (unsigned i = 0; i < FRAMES; i++)
 		take_away(&rig, &pages[i], add_frame(&rig, TX, 0, (uint8_t)(i + 1)));
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	for (unsigned i = 0; i < FRAMES; i++) {
 		expect_request(&rig, &pages[i]);
 		bring(&rig, &pages[i]);
@@ -364,10 +341,10 @@ static void a_table_of_descriptors_may_be_missing(void **state)
 	memset(guest_at(&rig.front.guest, buffer) + HEADER, 7, FRAME_SIZE);
 	add(&rig, TX, buffer, HEADER + FRAME_SIZE, false);
 	take_away(&rig, &page, table);
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	expect_request(&rig, &page);
 	bring(&rig, &page);
-	assert_int_equal(borrow_one(&rig, 0), 7);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 7);
 	close_rig(&rig);
 }
 
@@ -426,7 +403,7 @@ static void a_ring_starts_when_its_own_memory_has_come(void **state)
 	expect_request(&rig, &page);
 	bring(&rig, &page);
 	assert_true(vl_device_ready(rig.front.device, 0, false));
-	assert_int_equal(borrow_one(&rig, 0), 9);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 9);
 	close_rig(&rig);
 }
 
@@ -444,7 +421,7 @@ static void when_all_is_here_it_is_as_if_it_had_always_been(void **state)
 	assert_int_equal(guest_mappings(), twice - GUEST_REGION_COUNT);
 	assert_false(front_status(&rig.front).memory_arrives);
 	(void)add_frame(&rig, TX, 0, 1);
-	assert_int_equal(borrow_one(&rig, 0), 1);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 1);
 	/* A page that the guest gives away later is one of zeros, and no error. */
 	struct page page;
 	uint64_t address = add_frame(&rig, TX, 0, 2);
@@ -466,7 +443,7 @@ static void a_session_may_end_while_a_page_is_waited_for(void **state)
 
 	open_rig(&rig, *state);
 	take_away(&rig, &page, add_frame(&rig, TX, 0, 1));
-	assert_int_equal(borrow_one(&rig, 0), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
 	expect_request(&rig, &page);
 	vl_device_detach(rig.front.device);
 	/* It is still to come, and nothing may be in its place. */
@@ -496,7 +473,7 @@ static void messages_in_another_order_are_refused(void **state)
 	assert_non_null(strstr(vl_device_reason(front->device), "already"));
 	front_start(front, &options);
 	(void)add_frame(&rig, TX, 0, 1);
-	assert_int_equal(borrow_one(&rig, 0), 1);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 1);
 	close_rig(&rig);
 }
 

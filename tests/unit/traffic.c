@@ -195,3 +195,39 @@ void frame_flatten(const struct vl_frame *frame, uint8_t *bytes)
 		bytes += frame->tail[i].iov_len;
 	}
 }
+
+void traffic_add(
+	struct front *front,
+	unsigned ring,
+	uint64_t address,
+	uint32_t size,
+	bool writable,
+	enum guest_form form
+)
+{
+	const uint32_t header = sizeof(struct vl_net_header);
+	const struct guest_piece pieces[] = {
+		{address, header, writable},
+		{address + header, size - header, writable},
+	};
+
+	assert_true(guest_ring_add(&front->rings[ring], pieces, 2, form, 0));
+}
+
+uint8_t traffic_take_marked(struct front *front, unsigned pair, uint32_t size)
+{
+	uint8_t bytes[1500], expected[1500];
+	struct vl_frame frames[VL_BURST_MAX];
+	int n = vl_device_borrow(front->device, pair, frames, VL_BURST_MAX);
+
+	assert_in_range(n, 0, 1);
+	if (n == 0)
+		return 0;
+	assert_int_equal(frames[0].size, size);
+	check(size <= sizeof(bytes));
+	frame_flatten(&frames[0], bytes);
+	memset(expected, bytes[0], size);
+	assert_memory_equal(bytes, expected, size);
+	vl_device_give_back(front->device, pair, 1);
+	return bytes[0];
+}

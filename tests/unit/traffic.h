@@ -46,6 +46,16 @@ void traffic_send(
 /* The usual: no offloads, one descriptor. */
 void traffic_send_plain(struct front *front, unsigned ring, const void *frame, uint32_t size);
 
+/* Make a chain available whose memory is the caller's: header and data in a descriptor each. */
+void traffic_add(
+	struct front *front,
+	unsigned ring,
+	uint64_t address,
+	uint32_t size,
+	bool writable,
+	enum guest_form form
+);
+
 /* Post `count` receive buffers of `size` bytes. */
 void traffic_post(
 	struct front *front,
@@ -78,6 +88,10 @@ void frame_build(
 );
 /* Copy one frame in and flush; VL_DELIVERED..., or -1 if there was no buffer. */
 int traffic_deliver(struct front *front, unsigned pair, const struct built_frame *built);
+
+/* What comes of a pair, and is given back: 0: nothing, else the byte that the one frame is made of.
+ */
+uint8_t traffic_take_marked(struct front *front, unsigned pair, uint32_t size);
 
 /* All bytes of a borrowed frame. */
 void frame_flatten(const struct vl_frame *frame, uint8_t *bytes);
