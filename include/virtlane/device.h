@@ -69,9 +69,10 @@ struct vl_device_config {
 	void (*memory_mapped)(void *context, void *start, size_t size);
 	void (*memory_unmapping)(void *context, void *start, size_t size);
 	/* What needs `attention_changed`. `postcopy`: guests may come here before their memory
-	 * (PAGEFAULT, if the kernel permits it); only for a front end that is trusted: the
-	 * userfaultfd that it gets is a handle on all memory of this process. `iommu`: a driver may
-	 * be behind an IOMMU of its guest's (ACCESS_PLATFORM). */
+	 * (PAGEFAULT, if the kernel permits it); while one does there is a child process, the
+	 * fetcher: the program virtlane-fetcher, of the place where it was installed or of the
+	 * environment's VIRTLANE_FETCHER. `iommu`: a driver may be behind an IOMMU of its guest's
+	 * (ACCESS_PLATFORM). */
 	bool postcopy, iommu;
 	/* A descriptor that is readable when vl_device_attend() has something to do; -1: none. The
 	 * old one is closed after the call. Control thread. */

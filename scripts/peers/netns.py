@@ -60,6 +60,14 @@ class Namespace:
             raise CommandFailed(self.name, command, done.returncode, done.stdout)
         return done.stdout
 
+    def start(self, command):
+        """A shell command that goes on inside; returns its Popen. close() ends it, too."""
+        return subprocess.Popen(
+            ["ip", "netns", "exec", self.name, "sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+        )
+
     def call(self, function, *args):
         """Calls a function in a thread that is inside; a socket made there stays there."""
         result = []

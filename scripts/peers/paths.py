@@ -9,6 +9,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VIRTLANE_BUILD", ROOT / "build")).resolve()
 GUESTS = pathlib.Path(os.environ.get("VIRTLANE_GUEST_DIR", ROOT / "build" / "guest")).resolve()
 
+# A program that the library starts, as it is not installed.
+os.environ.setdefault("VIRTLANE_FETCHER", str(BUILD / "virtlane-fetcher"))
+
 
 def program(name):
     """The path of a program of this project."""

@@ -279,13 +279,11 @@ const struct setting port_setting_table[] = {
 		.name = "postcopy",
 		.codec = &codec_bool,
 		.argument = "yes|no",
-		.preset = "no",
+		.preset = "yes",
 		.kinds = KIND(VHOST),
 		PORT_FIELD(postcopy),
-		.help = "A guest may be moved here first, and its memory behind it (PAGEFAULT). "
-			"For "
-			"front ends that are trusted: the protocol gives them a handle on all of "
-			"virtlaned's memory. Of one queue pair.",
+		.help = "A guest may be moved here first, and its memory behind it (PAGEFAULT), "
+			"if it has one queue pair.",
 	},
 	{
 		.name = "mode",

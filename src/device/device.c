@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "memory/arrivals.h"
 #include "net/frame.h"
 #include "vhost/signal.h"
 
@@ -466,15 +468,37 @@ void device_reannounce_kicks(struct vl_device *device)
 	}
 }
 
-int device_attention(struct vl_device *device)
+static void close_attention(struct vl_device *device)
 {
-	if (device->attention < 0) {
-		device->attention = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (device->attention < 0)
-			return -errno;
-		device->config.attention_changed(device->config.context, -1, device->attention);
+	if (device->attention >= 0)
+		close(device->attention);
+	if (device->wake >= 0)
+		close(device->wake);
+	device->attention = device->wake = -1;
+}
+
+int device_attend_to(struct vl_device *device, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	return epoll_ctl(device->attention, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int device_want_attention(struct vl_device *device)
+{
+	if (device->attention >= 0)
+		return device->wake;
+	device->attention = epoll_create1(EPOLL_CLOEXEC);
+	device->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int error = device->attention < 0 || device->wake < 0
+			    ? -errno
+			    : device_attend_to(device, device->wake);
+	if (error < 0) {
+		close_attention(device);
+		return error;
 	}
-	return device->attention;
+	device->config.attention_changed(device->config.context, -1, device->attention);
+	return device->wake;
 }
 
 void device_mark_memory(const struct vl_device *device, struct memory *memory)
@@ -571,7 +595,7 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	device->config = *config;
 	device->queue_count = count;
 	device->log_fd = -1;
-	device->attention = -1;
+	device->attention = device->wake = -1;
 	device->mtu = config->mtu;
 	memcpy(device->mac, config->mac, sizeof(device->mac));
 	device->link_status = 1; /* VIRTIO_NET_S_LINK_UP */
@@ -617,8 +641,7 @@ void vl_device_detach(struct vl_device *device)
 	device_drop_arrivals(device);
 	if (device->attention >= 0) {
 		device->config.attention_changed(device->config.context, device->attention, -1);
-		close(device->attention);
-		device->attention = -1;
+		close_attention(device);
 	}
 	backend_destroy(device->backend);
 	device->backend = NULL;
@@ -659,12 +682,14 @@ static int look_for_all(struct vl_device *device)
 	int error = device_look_again(device);
 
 	if (error == 0 && device_serve_control(device))
-		(void)!write(device->attention, &one, sizeof(one));
+		(void)!write(device->wake, &one, sizeof(one));
 	return error;
 }
 
 void vl_device_retry(struct vl_device *device)
 {
+	if (device->arrivals != NULL)
+		arrivals_retry(device->arrivals);
 	if (device->backend != NULL && (device->iotlb != NULL || device->arrivals != NULL))
 		(void)look_for_all(device);
 }
@@ -673,12 +698,18 @@ int vl_device_attend(struct vl_device *device)
 {
 	uint64_t count;
 
-	if (device->attention < 0
-	    || read(device->attention, &count, sizeof(count)) != sizeof(count))
+	if (device->attention < 0)
 		return 0;
-	device_tell_misses(device);
+	bool woken = read(device->wake, &count, sizeof(count)) == sizeof(count);
+	if (woken)
+		device_tell_misses(device);
+	int came = device->arrivals == NULL ? 0 : arrivals_attend(device->arrivals);
+	if (came < 0)
+		device_explain(device, "the process that waits for the guest's pages has ended");
 	/* Of misses there is nothing new before they are answered. */
-	return device->arrivals == NULL ? 0 : look_for_all(device);
+	return came < 0					     ? came
+	       : device->arrivals != NULL && (woken || came) ? look_for_all(device)
+							     : 0;
 }
 
 int vl_device_process(struct vl_device *device)

@@ -103,7 +103,8 @@ struct vl_device {
 	struct memory *log;	 /* the dirty log, mapped as one region; NULL: none */
 	struct memory *inflight; /* region for who comes after us, mapped; NULL: none */
 	struct vhost_inflight inflight_layout;
-	int attention;		   /* eventfd: something is to be done for the session; -1: none */
+	int attention;		   /* epoll: something is to be done for the session; -1: none */
+	int wake;		   /* eventfd, which is one of its reasons */
 	struct iotlb *iotlb;	   /* of a driver behind an IOMMU; NULL: it is not */
 	struct arrivals *arrivals; /* of a guest that comes by postcopy; NULL: none does */
 	int log_fd;		   /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
@@ -217,8 +218,11 @@ int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout,
 /* Go on by what is in a region, and keep it up to date; fd stays the caller's. */
 int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd);
 
-/* The eventfd that has vl_device_process() called; -errno. */
-int device_attention(struct vl_device *device);
+/* Have vl_device_attend() called when something is to be done. Returns an eventfd which says that
+ * there is; -errno. */
+int device_want_attention(struct vl_device *device);
+/* That a descriptor is readable is another reason, until it is closed; -errno. */
+int device_attend_to(struct vl_device *device, int fd);
 /* What could not be used when it was wanted may be now; -errno as of device_publish(). */
 int device_look_again(struct vl_device *device);
 /* How a table that nobody sees is to be looked into. */

@@ -23,9 +23,9 @@ int device_use_iommu(struct vl_device *device)
 	if (wanted && device->config.attention_changed == NULL)
 		return -EINVAL;
 	if (wanted && device->iotlb == NULL) {
-		int attention = device_attention(device);
+		int wake = device_want_attention(device);
 
-		device->iotlb = attention < 0 ? NULL : iotlb_create(attention);
+		device->iotlb = wake < 0 ? NULL : iotlb_create(wake);
 		if (device->iotlb == NULL) {
 			device_explain(device, "no memory for translations of the IOMMU");
 			return -ENOMEM;
@@ -137,7 +137,7 @@ void device_tell_misses(struct vl_device *device)
 		if (i == MISSES_A_CALL) {
 			const uint64_t one = 1;
 
-			(void)!write(device->attention, &one, sizeof(one));
+			(void)!write(device->wake, &one, sizeof(one));
 			return;
 		}
 		if (!iotlb_next_miss(device->iotlb, &iova, &access))

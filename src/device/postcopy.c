@@ -32,16 +32,20 @@ int device_advise(struct vl_device *device, int *fd)
 	int error = 0;
 
 	if (device->arrivals == NULL) {
-		int attention = device_attention(device);
-
-		error = attention < 0 ? attention : arrivals_create(attention, &device->arrivals);
+		error = device_want_attention(device);
+		if (error >= 0)
+			error = arrivals_create(&device->arrivals);
+		if (error == 0)
+			error = device_attend_to(device, arrivals_socket(device->arrivals));
 	}
+	if (error < 0)
+		device_drop_arrivals(device);
 	if (error == 0) {
 		*fd = fcntl(arrivals_fault_fd(device->arrivals), F_DUPFD_CLOEXEC, 0);
 		error = *fd < 0 ? -errno : 0;
 	}
 	if (error < 0)
-		device_explain(device, "POSTCOPY_ADVISE: no userfaultfd: %s", strerror(-error));
+		device_explain(device, "POSTCOPY_ADVISE: not possible: %s", strerror(-error));
 	return error;
 }
 

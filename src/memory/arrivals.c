@@ -5,61 +5,77 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <pthread.h>
+#include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "memory/fetcher.h"
+
 enum {
-	FAILED_PAUSE_US = 10000,
+	START_MS = 5000,
+	REPLIES_MAX = 256, /* at once */
 };
+/* Where the fetcher maps regions: below what a program has by itself, on any processor, and in
+ * step with the largest huge pages. */
+static const uint64_t first_address = UINT64_C(1) << 36;
+static const uint64_t address_step = UINT64_C(1) << 30;
 
 struct arriving {
 	struct arrivals *arrivals;
 	struct arriving *next;
-	uint8_t *start, *faulting; /* the two mappings, of `size` bytes */
+	uint8_t *start;
 	size_t size;
-	uint64_t page; /* bytes */
-	uint64_t lead; /* bytes before the region's first */
+	uint64_t fault_address; /* of `start`, in the fetcher */
+	uint64_t order;		/* number of the order to map it */
+	uint64_t page;		/* bytes */
+	uint64_t lead;		/* bytes before the region's first */
 	atomic_bool begun;
 	/* A bit a page. `here` is set once it is, for good. `asked` keeps the data path from asking
-	 * again; the fetcher takes it back if it had no success. */
+	 * again. */
 	_Atomic uint64_t *here, *asked;
 };
 
 struct arrivals {
-	int fault_fd; /* asks the front end */
-	int guard_fd; /* makes an error of what is missing, in the data path's mappings */
-	int attention;
-	int ask[2]; /* pipe of addresses in the data path's mappings; closed: the fetcher ends */
-	pthread_t fetcher;
-	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t idle;  /* `busy` has become NULL */
+	int fault_fd; /* asks the front end; of the fetcher's address space */
+	int guard_fd; /* makes an error of what is missing, in ours */
+	int process;  /* pidfd of the fetcher */
+	int socket;
+	int requests[2]; /* pipe; with both ends, as to write without a reader would be a SIGPIPE */
+	bool lost;	 /* the fetcher cannot be talked to any more */
+	bool failed;	 /* a page was said to be there, and was not */
+	uint64_t next_address;
+	uint64_t orders; /* that were given */
 	struct arriving *regions;
-	struct arriving *busy; /* the fetcher is at it */
 };
 
-/* Faults of the kernel in our place count, too; without privileges they may not (sysctl
- * vm.unprivileged_userfaultfd, or the rights of /dev/userfaultfd). */
-static int open_userfaultfd(uint64_t features)
+static const char *fetcher_program(void)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = features};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	const char *chosen = secure_getenv("VIRTLANE_FETCHER");
 
-	if (fd < 0) {
-		int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	return chosen != NULL ? chosen : FETCHER_PROGRAM;
+}
 
-		if (device < 0)
-			return errno == ENOENT ? -EPERM : -errno;
-		fd = ioctl(device, _IO(0xAA, 0) /* USERFAULTFD_IOC_NEW */, O_CLOEXEC | O_NONBLOCK);
-		close(device);
-		if (fd < 0)
-			return -errno;
-	}
+/* What the kernel touches for us gets an error in any case: no privilege is needed. */
+static int open_guard(void)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM
+			    | UFFD_FEATURE_MISSING_HUGETLBFS,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0)
+		return -errno;
 	if (ioctl(fd, UFFDIO_API, &api) == 0)
 		return fd;
 	int error = -errno;
@@ -67,17 +83,12 @@ static int open_userfaultfd(uint64_t features)
 	return error;
 }
 
-static int open_guard(void)
-{
-	return open_userfaultfd(
-		UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MISSING_HUGETLBFS
-	);
-}
-
 bool arrivals_are_possible(void)
 {
 	/* An empty range: whether the kernel knows the advice. */
-	int fd = madvise(NULL, 0, MADV_POPULATE_WRITE) == 0 ? open_guard() : -1;
+	bool possible =
+		access(fetcher_program(), X_OK) == 0 && madvise(NULL, 0, MADV_POPULATE_WRITE) == 0;
+	int fd = possible ? open_guard() : -1;
 
 	if (fd >= 0)
 		close(fd);
@@ -85,6 +96,154 @@ bool arrivals_are_possible(void)
 }
 
 /* ---- the fetcher ---- */
+
+/* With two descriptors, no environment, and no signals but those that end it. */
+static int spawn(int socket, int requests, pid_t *pid)
+{
+	const char *program = fetcher_program();
+	char *arguments[] = {(char *)program, NULL}, *environment[] = {NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, socket, FETCHER_SOCKET);
+	posix_spawn_file_actions_adddup2(&actions, requests, FETCHER_REQUESTS);
+	posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setsigdefault(&attributes, &all);
+	posix_spawnattr_setflags(
+		&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID
+	);
+	int error = posix_spawn(pid, program, &actions, &attributes, arguments, environment);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	return -error;
+}
+
+static int start_fetcher(struct arrivals *arrivals)
+{
+	int sockets[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return -errno;
+	arrivals->socket = sockets[0];
+	int error = pipe2(arrivals->requests, O_CLOEXEC) < 0
+				    || fcntl(arrivals->requests[1], F_SETFL, O_NONBLOCK) < 0
+			    ? -errno
+			    : spawn(sockets[1], arrivals->requests[0], &pid);
+	close(sockets[1]);
+	if (error < 0)
+		return error;
+	arrivals->process = pidfd_open(pid, 0);
+	if (arrivals->process < 0) {
+		error = -errno;
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return error;
+	}
+	return 0;
+}
+
+/* The front end has no hand in it yet. */
+static int await_fetcher(struct arrivals *arrivals)
+{
+	struct pollfd start = {.fd = arrivals->socket, .events = POLLIN};
+	struct fetcher_greeting greeting;
+
+	if (poll(&start, 1, START_MS) != 1)
+		return -ETIMEDOUT;
+	ssize_t got = fetcher_receive(
+		arrivals->socket, &greeting, sizeof(greeting), &arrivals->fault_fd, MSG_DONTWAIT
+	);
+	if (got != sizeof(greeting))
+		return got < 0 ? (int)got : -EPIPE;
+	if (greeting.error != 0)
+		return greeting.error;
+	return arrivals->fault_fd < 0 ? -EPROTO : 0;
+}
+
+static void order(struct arrivals *arrivals, const struct fetcher_order *what, int fd)
+{
+	arrivals->orders++;
+	if (fetcher_send(arrivals->socket, what, sizeof(*what), fd, MSG_DONTWAIT) == 0)
+		return;
+	/* It is held up, and could do nothing more for us. arrivals_attend() is to find out. */
+	arrivals->lost = true;
+	shutdown(arrivals->socket, SHUT_RDWR);
+}
+
+/* ---- life ---- */
+
+int arrivals_create(struct arrivals **out)
+{
+	struct arrivals *arrivals = malloc(sizeof(*arrivals));
+
+	if (arrivals == NULL)
+		return -ENOMEM;
+	*arrivals = (struct arrivals){
+		.fault_fd = -1,
+		.guard_fd = open_guard(),
+		.process = -1,
+		.socket = -1,
+		.requests = {-1, -1},
+		.next_address = first_address,
+	};
+	int error = arrivals->guard_fd < 0 ? arrivals->guard_fd : start_fetcher(arrivals);
+	if (error == 0)
+		error = await_fetcher(arrivals);
+	if (error < 0) {
+		arrivals_destroy(arrivals);
+		return error;
+	}
+	*out = arrivals;
+	return 0;
+}
+
+void arrivals_destroy(struct arrivals *arrivals)
+{
+	if (arrivals == NULL)
+		return;
+	const int fds[] = {
+		arrivals->fault_fd,
+		arrivals->guard_fd,
+		arrivals->process,
+		arrivals->socket,
+		arrivals->requests[0],
+		arrivals->requests[1],
+	};
+	/* It may wait, in a page or elsewhere, as long as the front end likes. */
+	if (arrivals->process >= 0) {
+		(void)pidfd_send_signal(arrivals->process, SIGKILL, NULL, 0);
+		(void)waitid(P_PIDFD, (id_t)arrivals->process, &(siginfo_t){0}, WEXITED);
+	}
+	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	free(arrivals);
+}
+
+int arrivals_fault_fd(const struct arrivals *arrivals)
+{
+	return arrivals->fault_fd;
+}
+
+int arrivals_socket(const struct arrivals *arrivals)
+{
+	return arrivals->socket;
+}
+
+/* ---- pages ---- */
+
+static uint64_t words_of(const struct arriving *arriving)
+{
+	return (arriving->size / arriving->page + 63) / 64;
+}
 
 static bool has(const _Atomic uint64_t *bits, uint64_t page, memory_order order)
 {
@@ -105,146 +264,64 @@ static bool look(struct arriving *arriving, uint64_t page)
 	return true;
 }
 
-static struct arriving *find(struct arrivals *arrivals, uint64_t address)
+static struct arriving *find(struct arrivals *arrivals, uint64_t fault_address)
 {
 	struct arriving *arriving = arrivals->regions;
 
-	while (arriving != NULL && address - (uintptr_t)arriving->start >= arriving->size)
+	while (arriving != NULL && fault_address - arriving->fault_address >= arriving->size)
 		arriving = arriving->next;
 	return arriving;
 }
 
-static void done(struct arrivals *arrivals)
+int arrivals_attend(struct arrivals *arrivals)
 {
-	pthread_mutex_lock(&arrivals->lock);
-	arrivals->busy = NULL;
-	pthread_cond_signal(&arrivals->idle);
-	pthread_mutex_unlock(&arrivals->lock);
+	bool came = false;
+
+	for (unsigned i = 0; i < REPLIES_MAX; i++) {
+		struct fetcher_page page;
+		int fd;
+		ssize_t got =
+			fetcher_receive(arrivals->socket, &page, sizeof(page), &fd, MSG_DONTWAIT);
+
+		if (got == -EAGAIN)
+			return came;
+		if (fd >= 0)
+			close(fd);
+		if (got != sizeof(page) || arrivals->lost)
+			return -EPIPE;
+		struct arriving *arriving = find(arrivals, page.address);
+		if (arriving == NULL
+		    || !atomic_load_explicit(&arriving->begun, memory_order_relaxed))
+			continue;
+		/* A front end that takes pages away can have us ask for ever, but not quickly. */
+		if (look(arriving, (page.address - arriving->fault_address) / arriving->page))
+			came = true;
+		else
+			arrivals->failed = true;
+	}
+	return came;
 }
 
-static void fetch(struct arrivals *arrivals, uint64_t address)
+void arrivals_retry(struct arrivals *arrivals)
 {
-	pthread_mutex_lock(&arrivals->lock);
-	struct arriving *arriving = find(arrivals, address);
-	arrivals->busy = arriving;
-	pthread_mutex_unlock(&arrivals->lock);
-	/* acquire: nothing is touched before it is watched */
-	bool begun =
-		arriving != NULL && atomic_load_explicit(&arriving->begun, memory_order_acquire);
-	if (!begun) {
-		done(arrivals);
+	if (!arrivals->failed)
 		return;
+	arrivals->failed = false;
+	for (struct arriving *arriving = arrivals->regions; arriving != NULL;
+	     arriving = arriving->next) {
+		for (uint64_t i = 0; i < words_of(arriving); i++)
+			atomic_store_explicit(&arriving->asked[i], 0, memory_order_relaxed);
 	}
-	uint64_t page = (address - (uintptr_t)arriving->start) / arriving->page;
-	bool came = look(arriving, page);
-	if (!came) {
-		/* The wait. */
-		(void)madvise(
-			arriving->faulting + page * arriving->page,
-			arriving->page,
-			MADV_POPULATE_READ
-		);
-		came = look(arriving, page);
-	}
-	if (!came) {
-		atomic_fetch_and_explicit(
-			&arriving->asked[page / 64],
-			~(UINT64_C(1) << page % 64),
-			memory_order_relaxed
-		);
-	}
-	done(arrivals);
-	/* A front end that takes pages away can have us ask for ever, but not quickly. */
-	if (!came)
-		usleep(FAILED_PAUSE_US);
-	const uint64_t one = 1;
-	(void)!write(arrivals->attention, &one, sizeof(one));
-}
-
-static void *fetch_all(void *context)
-{
-	struct arrivals *arrivals = context;
-	uint64_t address;
-
-	while (read(arrivals->ask[0], &address, sizeof(address)) == sizeof(address))
-		fetch(arrivals, address);
-	return NULL;
-}
-
-static int start_fetcher(struct arrivals *arrivals)
-{
-	sigset_t all, before;
-
-	/* Signals are the program's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int error = pthread_create(&arrivals->fetcher, NULL, fetch_all, arrivals);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -error;
-}
-
-/* ---- life ---- */
-
-static void close_all(struct arrivals *arrivals)
-{
-	const int fds[] = {
-		arrivals->fault_fd,
-		arrivals->guard_fd,
-		arrivals->ask[0],
-		arrivals->ask[1],
-	};
-
-	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-		if (fds[i] >= 0)
-			close(fds[i]);
-	}
-	free(arrivals);
-}
-
-int arrivals_create(int attention, struct arrivals **out)
-{
-	struct arrivals *arrivals = calloc(1, sizeof(*arrivals));
-
-	if (arrivals == NULL)
-		return -ENOMEM;
-	arrivals->attention = attention;
-	arrivals->ask[0] = arrivals->ask[1] = -1;
-	/* No features: the front end reads its events and expects no others than faults. */
-	arrivals->fault_fd = open_userfaultfd(0);
-	arrivals->guard_fd = open_guard();
-	int error = arrivals->fault_fd < 0 ? arrivals->fault_fd : arrivals->guard_fd;
-	if (error >= 0
-	    && (pipe2(arrivals->ask, O_CLOEXEC) < 0
-		|| fcntl(arrivals->ask[1], F_SETFL, O_NONBLOCK) < 0))
-		error = -errno;
-	pthread_mutex_init(&arrivals->lock, NULL);
-	pthread_cond_init(&arrivals->idle, NULL);
-	if (error >= 0)
-		error = start_fetcher(arrivals);
-	if (error < 0) {
-		close_all(arrivals);
-		return error;
-	}
-	*out = arrivals;
-	return 0;
-}
-
-void arrivals_destroy(struct arrivals *arrivals)
-{
-	if (arrivals == NULL)
-		return;
-	close(arrivals->ask[1]);
-	arrivals->ask[1] = -1;
-	pthread_join(arrivals->fetcher, NULL);
-	close_all(arrivals);
-}
-
-int arrivals_fault_fd(const struct arrivals *arrivals)
-{
-	return arrivals->fault_fd;
 }
 
 /* ---- regions ---- */
+
+static void free_arriving(struct arriving *arriving)
+{
+	free(arriving->here);
+	free(arriving->asked);
+	free(arriving);
+}
 
 int arrivals_enter(struct arrivals *arrivals, struct memory_region *region)
 {
@@ -254,66 +331,53 @@ int arrivals_enter(struct arrivals *arrivals, struct memory_region *region)
 		return -ENOMEM;
 	*arriving = (struct arriving){
 		.arrivals = arrivals,
+		.next = arrivals->regions,
 		.start = region->mapping,
 		.size = region->mapping_size,
+		.fault_address = arrivals->next_address,
 		.page = region->page_size,
 		.lead = (uint64_t)(region->host - (uint8_t *)region->mapping),
 	};
-	uint64_t words = (arriving->size / arriving->page + 63) / 64;
-	arriving->here = calloc(words, sizeof(arriving->here[0]));
-	arriving->asked = calloc(words, sizeof(arriving->asked[0]));
-	int error = arriving->here == NULL || arriving->asked == NULL ? -ENOMEM : 0;
-	if (error == 0) {
-		/* As the first mapping lies: huge pages in step. */
-		struct memory_region again = *region;
-
-		error = memory_map_again(&again);
-		arriving->faulting = again.mapping;
+	arriving->here = calloc(words_of(arriving), sizeof(arriving->here[0]));
+	arriving->asked = calloc(words_of(arriving), sizeof(arriving->asked[0]));
+	if (arriving->here == NULL || arriving->asked == NULL) {
+		free_arriving(arriving);
+		return -ENOMEM;
 	}
-	if (error < 0) {
-		free(arriving->here);
-		free(arriving->asked);
-		free(arriving);
-		return error;
-	}
-	/* Where a touch brings a huge page along, what was missing beside it is taken for there. */
-	(void)madvise(arriving->faulting, arriving->size, MADV_NOHUGEPAGE);
-	region->arriving = arriving;
-	pthread_mutex_lock(&arrivals->lock);
-	arriving->next = arrivals->regions;
+	order(arrivals,
+	      &(struct fetcher_order){
+		      .address = arriving->fault_address,
+		      .size = arriving->size,
+		      .file_offset = region->file_offset - arriving->lead,
+	      },
+	      region->fd);
+	arriving->order = arrivals->orders;
+	arrivals->next_address += (arriving->size / address_step + 1) * address_step;
 	arrivals->regions = arriving;
-	pthread_mutex_unlock(&arrivals->lock);
+	region->arriving = arriving;
 	return 0;
 }
 
 uint64_t arrivals_fault_address(const struct memory_region *region)
 {
-	return (uint64_t)(uintptr_t)region->arriving->faulting + region->arriving->lead;
-}
-
-static int watch(int fd, uint8_t *start, size_t size)
-{
-	struct uffdio_register what = {
-		.range = {(uintptr_t)start, size},
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-
-	return ioctl(fd, UFFDIO_REGISTER, &what) < 0 ? -errno : 0;
+	return region->arriving->fault_address + region->arriving->lead;
 }
 
 int arrivals_begin(struct memory_region *region)
 {
 	struct arriving *arriving = region->arriving;
-	struct arrivals *arrivals = arriving->arrivals;
+	struct uffdio_register what = {
+		.range = {(uintptr_t)arriving->start, arriving->size},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
 
 	if (atomic_load_explicit(&arriving->begun, memory_order_relaxed))
 		return 0;
-	int error = watch(arrivals->guard_fd, arriving->start, arriving->size);
-	if (error == 0)
-		error = watch(arrivals->fault_fd, arriving->faulting, arriving->size);
+	if (ioctl(arriving->arrivals->guard_fd, UFFDIO_REGISTER, &what) < 0)
+		return -errno;
 	/* release: none is touched before it is watched */
-	atomic_store_explicit(&arriving->begun, error == 0, memory_order_release);
-	return error;
+	atomic_store_explicit(&arriving->begun, true, memory_order_release);
+	return 0;
 }
 
 static void unlink_region(struct arrivals *arrivals, const struct arriving *arriving)
@@ -325,36 +389,19 @@ static void unlink_region(struct arrivals *arrivals, const struct arriving *arri
 	*link = arriving->next;
 }
 
-/* The fetcher may wait in the mapping, for a page that never comes. What is there instead of it
- * then ends the wait with an error, and not with a page of zeros, which would be the guest's. */
 void arrivals_leave(struct memory_region *region)
 {
 	struct arriving *arriving = region->arriving;
-	struct arrivals *arrivals = arriving->arrivals;
-	struct uffdio_range range = {(uintptr_t)arriving->faulting, arriving->size};
+	struct uffdio_range range = {(uintptr_t)arriving->start, arriving->size};
 
 	region->arriving = NULL;
-	if (mmap(arriving->faulting,
-		 arriving->size,
-		 PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-		 -1,
-		 0)
-	    == MAP_FAILED)
-		(void)mprotect(arriving->faulting, arriving->size, PROT_NONE);
-	(void)ioctl(arrivals->fault_fd, UFFDIO_WAKE, &range);
-	pthread_mutex_lock(&arrivals->lock);
-	unlink_region(arrivals, arriving);
-	while (arrivals->busy == arriving)
-		pthread_cond_wait(&arrivals->idle, &arrivals->lock);
-	pthread_mutex_unlock(&arrivals->lock);
-	range.start = (uintptr_t)arriving->start;
+	unlink_region(arriving->arrivals, arriving);
+	order(arriving->arrivals,
+	      &(struct fetcher_order){.address = arriving->fault_address, .size = arriving->size},
+	      -1);
 	if (atomic_load_explicit(&arriving->begun, memory_order_relaxed))
-		(void)ioctl(arrivals->guard_fd, UFFDIO_UNREGISTER, &range);
-	munmap(arriving->faulting, arriving->size);
-	free(arriving->here);
-	free(arriving->asked);
-	free(arriving);
+		(void)ioctl(arriving->arrivals->guard_fd, UFFDIO_UNREGISTER, &range);
+	free_arriving(arriving);
 }
 
 /* ---- data ---- */
@@ -363,13 +410,16 @@ static void ask(struct arriving *arriving, uint64_t page)
 {
 	const uint64_t bit = UINT64_C(1) << page % 64;
 	_Atomic uint64_t *asked = &arriving->asked[page / 64];
-	uint64_t address = (uintptr_t)arriving->start + page * arriving->page;
+	const struct fetcher_page request = {
+		.address = arriving->fault_address + page * arriving->page,
+		.order = arriving->order,
+	};
 
 	if (has(arriving->asked, page, memory_order_relaxed)
 	    || atomic_fetch_or_explicit(asked, bit, memory_order_relaxed) & bit)
 		return;
 	/* A pipe that is full is read from: the next look asks again. */
-	if (write(arriving->arrivals->ask[1], &address, sizeof(address)) != sizeof(address))
+	if (write(arriving->arrivals->requests[1], &request, sizeof(request)) != sizeof(request))
 		atomic_fetch_and_explicit(asked, ~bit, memory_order_relaxed);
 }
 

@@ -4,11 +4,11 @@
  * postcopy (vhost-user, "Migration", POSTCOPY_ADVISE and the following).
  *
  * Idea: whoever touches a page that is not there waits until it has come over the network, or for
- * ever if the front end so wishes. So nobody does but a thread that is there for it, the fetcher.
- * A region is mapped twice. In one mapping, which the front end is told of, a touch is a request
- * for the page, and waits: that is the fetcher's. In the other one, the data path's, a missing page
- * is an error at once. The data path asks for each page before it uses it; what is not there is as
- * if the driver had not made it available yet, and the fetcher is told of it.
+ * ever if the front end so wishes. So nobody does but a process that is there for it, the fetcher
+ * (fetcher.h). It has the guest's regions mapped so that a touch is a request for the page, which
+ * the front end is told of. In our own mappings a missing page is an error at once. The data path
+ * asks for each page before it uses it; what is not there is as if the driver had not made it
+ * available yet, and the fetcher is told of it.
  *
  * Threads: arrivals_reach() is for data threads, any number of them; the others are control's.
  */
@@ -22,20 +22,26 @@
 struct arrivals;
 struct arriving; /* a region */
 
-/* Whether this kernel, and what we may do, is enough for it. */
+/* Whether this kernel, and what we may do, is enough for it, and the fetcher's program is there. */
 bool arrivals_are_possible(void);
-/* `attention`: an eventfd to be signalled when pages have come that somebody had asked for;
- * borrowed. -EPERM, -ENOSYS: they are not possible; or -errno. */
-int arrivals_create(int attention, struct arrivals **out);
+/* Waits for the fetcher to start, 5 s at most. -errno: why it does not. */
+int arrivals_create(struct arrivals **out);
 /* No region may be left. NULL is fine. */
 void arrivals_destroy(struct arrivals *arrivals);
 /* The userfaultfd that asks for pages: for the front end. It stays ours. */
 int arrivals_fault_fd(const struct arrivals *arrivals);
 
-/* A region that was mapped just now, and is still ours alone: map it again. -ENOMEM or what mmap()
- * says. From now on memory_unmap() does what arrivals_leave() does. */
+/* Readable when arrivals_attend() has something to do. It stays ours. */
+int arrivals_socket(const struct arrivals *arrivals);
+/* Returns 1 if pages have come that somebody had asked for, or 0; -EPIPE: the fetcher is gone. */
+int arrivals_attend(struct arrivals *arrivals);
+/* Now and then: ask again for what had come and was not there. */
+void arrivals_retry(struct arrivals *arrivals);
+
+/* A region that was mapped just now, and is still ours alone; -errno. From now on memory_unmap()
+ * does what arrivals_leave() does. */
 int arrivals_enter(struct arrivals *arrivals, struct memory_region *region);
-/* The address at which a touch of its first byte is a request. */
+/* The address, in the fetcher, at which a touch of its first byte is a request. */
 uint64_t arrivals_fault_address(const struct memory_region *region);
 /* From now on missing pages are what is described above; until then nobody may touch any. Again is
  * fine. */

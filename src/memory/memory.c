@@ -259,21 +259,6 @@ int memory_remove(
 	return -ENOENT;
 }
 
-int memory_map_again(struct memory_region *region)
-{
-	uint64_t lead = (uint64_t)(region->host - (uint8_t *)region->mapping);
-	void *mapping = map_in_step(
-		region->fd, region->file_offset - lead, region->mapping_size, region->page_size
-	);
-
-	if (mapping == MAP_FAILED)
-		return -errno;
-	(void)madvise(mapping, region->mapping_size, MADV_DONTDUMP);
-	region->mapping = mapping;
-	region->host = (uint8_t *)mapping + lead;
-	return 0;
-}
-
 void memory_unmap(struct memory_region *region)
 {
 	if (region->arriving != NULL)

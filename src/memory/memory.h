@@ -68,8 +68,6 @@ int memory_remove(
 	struct memory_region *removed
 );
 void memory_unmap(struct memory_region *region);
-/* Map what a region maps once more: mapping and host change. */
-int memory_map_again(struct memory_region *region);
 /* Free the table only; its mappings live on in the table that replaced it. */
 void memory_free_table(struct memory *memory);
 /* Free the table and unmap its regions. NULL is fine. */

@@ -24,6 +24,7 @@ void port_settings_default(struct port_settings *settings)
 		.owner = (uid_t)-1,
 		.group = (gid_t)-1,
 		.mode = 0660,
+		.postcopy = true,
 	};
 	for (unsigned i = 0; i < VLAN_COUNT / 64; i++)
 		settings->policy.trunk_vlans[i] = UINT64_MAX;

@@ -8,8 +8,10 @@ import contextlib
 import ctypes
 import os
 import select
+import signal
 import socket
 import struct
+import subprocess
 
 import pytest
 
@@ -95,7 +97,7 @@ class Rig:
             namespace.address("eth0", f"10.0.0.{number}/24")
             self.hosts.append(namespace)
         self.witness = stack.enter_context(RawSocket(self.hosts[0]))
-        self.path = self.switch.add_vhost("vm", postcopy="yes")
+        self.path = self.switch.add_vhost("vm")
         traffic.answers(self.hosts[0], "10.0.0.2")
 
     def others_go_on(self):
@@ -145,7 +147,37 @@ def test_a_page_that_never_comes_keeps_nobody_from_anything(rig, guest, seeded):
     assert refused.returncode and "is being migrated" in refused.stderr
     rig.switch.delete("vm")
     rig.others_go_on()
-    rig.switch.add_vhost("vm", postcopy="yes")
+    rig.switch.add_vhost("vm")
+
+
+def fetchers(parent=None):
+    """Processes that wait for pages, of one switch or of all."""
+    of = [] if parent is None else ["-P", str(parent)]
+    return subprocess.run(["pgrep", *of, "-f", "virtlane-fetcher"], capture_output=True, text=True).stdout.split()
+
+
+def test_without_its_fetcher_a_session_ends_and_others_go_on(rig, seeded):
+    with Arriving(rig.path) as guest:
+        rig.switch.wait_state("vm", "up")
+        guest.send_missing(frames.plain(seeded, 100, BROADCAST, OWN_MAC))
+        assert guest.asked() == guest.BUFFERS
+        (fetcher,) = fetchers(rig.switch.pid)
+        os.kill(int(fetcher), signal.SIGKILL)
+        until(lambda: "has ended" in rig.switch.show("vm")["reason"], "the session's end")
+        rig.others_go_on()
+        assert fetchers(rig.switch.pid) == []
+
+
+def test_a_fetcher_ends_with_its_switch(stack, seeded):
+    before = fetchers()
+    switch = stack.enter_context(virtlane.Switch())
+    with Arriving(switch.add_vhost("vm")) as guest:
+        switch.wait_state("vm", "up")
+        guest.send_missing(frames.plain(seeded, 100, BROADCAST, OWN_MAC))
+        assert guest.asked() == guest.BUFFERS
+        assert len(fetchers(switch.pid)) == 1
+        switch.kill()
+        until(lambda: fetchers() == before, "no process more than before")
 
 
 def test_a_page_that_goes_again_ends_its_own_session_alone(rig, seeded):

@@ -49,6 +49,21 @@ unsigned arena_mappings(void)
 	return count_mappings("memfd:virtlane-arena");
 }
 
+unsigned children(pid_t *pid)
+{
+	FILE *file = fopen("/proc/thread-self/children", "r");
+	unsigned count = 0;
+	int number;
+
+	check(file != NULL);
+	while (fscanf(file, "%d", &number) == 1) {
+		*pid = number;
+		count++;
+	}
+	fclose(file);
+	return count;
+}
+
 int64_t now_ms(void)
 {
 	struct timespec now;

@@ -8,9 +8,12 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "memory/arrivals.h"
@@ -223,9 +226,9 @@ static void expect_request(struct rig *rig, const struct page *page)
 	);
 }
 
-static void bring(struct rig *rig, const struct page *page)
+/* What the front end does. */
+static void serve(struct rig *rig, const struct page *page)
 {
-	struct pollfd poll_fd = {.fd = rig->front.callbacks.attention_fd, .events = POLLIN};
 	unsigned index;
 	struct guest_region *region = region_of(rig, page->address, &index);
 	struct uffdio_range range = {
@@ -233,7 +236,19 @@ static void bring(struct rig *rig, const struct page *page)
 
 	memcpy(guest_at(&rig->front.guest, page->address), page->content, PAGE);
 	assert_int_equal(ioctl(rig->fault_fd, UFFDIO_WAKE, &range), 0);
+}
+
+static void expect_attention(struct rig *rig)
+{
+	struct pollfd poll_fd = {.fd = rig->front.callbacks.attention_fd, .events = POLLIN};
+
 	assert_int_equal(poll(&poll_fd, 1, PATIENCE_MS), 1);
+}
+
+static void bring(struct rig *rig, const struct page *page)
+{
+	serve(rig, page);
+	expect_attention(rig);
 	assert_int_equal(vl_device_attend(rig->front.device), 0);
 }
 
@@ -412,13 +427,14 @@ static void a_ring_starts_when_its_own_memory_has_come(void **state)
 static void when_all_is_here_it_is_as_if_it_had_always_been(void **state)
 {
 	unsigned descriptors = open_descriptors(), mappings = guest_mappings();
+	pid_t fetcher;
 	struct rig rig;
 
 	open_rig(&rig, *state);
-	unsigned twice = guest_mappings();
+	assert_int_equal(children(&fetcher), 1);
 	assert_int_equal(end(&rig), 0);
 	assert_int_equal(end(&rig), 0);
-	assert_int_equal(guest_mappings(), twice - GUEST_REGION_COUNT);
+	assert_int_equal(children(&fetcher), 0);
 	assert_false(front_status(&rig.front).memory_arrives);
 	(void)add_frame(&rig, TX, 0, 1);
 	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 1);
@@ -453,6 +469,91 @@ static void a_session_may_end_while_a_page_is_waited_for(void **state)
 }
 
 /* ---- misdeeds ---- */
+
+static void a_page_that_goes_again_is_asked_for_again_and_not_at_once(void **state)
+{
+	struct page page;
+	struct rig rig;
+
+	open_rig(&rig, *state);
+	uint64_t address = add_frame(&rig, TX, 0, 1);
+	take_away(&rig, &page, address);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
+	expect_request(&rig, &page);
+	serve(&rig, &page);
+	expect_attention(&rig);
+	take_away(&rig, &page, address);
+	assert_int_equal(vl_device_attend(rig.front.device), 0);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
+	struct pollfd requests = {.fd = rig.fault_fd, .events = POLLIN};
+	assert_int_equal(poll(&requests, 1, 20), 0);
+	vl_device_retry(rig.front.device);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
+	expect_request(&rig, &page);
+	bring(&rig, &page);
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 1);
+	close_rig(&rig);
+}
+
+/* It would be a handle on all of our memory. */
+static void the_userfaultfd_is_of_another_address_space(void **state)
+{
+	struct rig rig;
+	uint8_t *ours = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register all = {
+		.range = {(uintptr_t)ours, PAGE},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	open_rig(&rig, *state);
+	assert_int_equal(ioctl(rig.fault_fd, UFFDIO_REGISTER, &all), -1);
+	assert_int_equal(ours[0], 0);
+	munmap(ours, PAGE);
+	close_rig(&rig);
+}
+
+static void the_fetcher_can_do_nothing_else(void **state)
+{
+	char path[64], line[128];
+	unsigned confined = 0;
+	pid_t fetcher;
+	struct rig rig;
+
+	open_rig(&rig, *state);
+	assert_int_equal(children(&fetcher), 1);
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)fetcher);
+	FILE *status = fopen(path, "r");
+	assert_non_null(status);
+	while (fgets(line, sizeof(line), status) != NULL)
+		confined +=
+			strcmp(line, "Seccomp:\t2\n") == 0 || strcmp(line, "NoNewPrivs:\t1\n") == 0;
+	fclose(status);
+	assert_int_equal(confined, 2);
+	close_rig(&rig);
+}
+
+static void without_the_fetcher_the_session_ends(void **state)
+{
+	struct page page;
+	pid_t fetcher;
+	struct rig rig;
+
+	open_rig(&rig, *state);
+	take_away(&rig, &page, add_frame(&rig, TX, 0, 1));
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
+	expect_request(&rig, &page);
+	assert_int_equal(children(&fetcher), 1);
+	kill(fetcher, SIGKILL);
+	expect_attention(&rig);
+	assert_int_equal(vl_device_attend(rig.front.device), -EPIPE);
+	assert_non_null(strstr(vl_device_reason(rig.front.device), "has ended"));
+	assert_true(is_away(&rig, &page));
+	/* Workers may still be there. */
+	assert_int_equal(traffic_take_marked(&rig.front, 0, FRAME_SIZE), 0);
+	vl_device_detach(rig.front.device);
+	assert_int_equal(children(&fetcher), 0);
+	close_rig(&rig);
+}
 
 static void messages_in_another_order_are_refused(void **state)
 {
@@ -514,6 +615,10 @@ int main(void)
 		VARIANT_TEST(a_ring_starts_when_its_own_memory_has_come),
 		VARIANT_TEST(when_all_is_here_it_is_as_if_it_had_always_been),
 		VARIANT_TEST(a_session_may_end_while_a_page_is_waited_for),
+		VARIANT_TEST(a_page_that_goes_again_is_asked_for_again_and_not_at_once),
+		VARIANT_TEST(the_userfaultfd_is_of_another_address_space),
+		VARIANT_TEST(the_fetcher_can_do_nothing_else),
+		VARIANT_TEST(without_the_fetcher_the_session_ends),
 		VARIANT_TEST(messages_in_another_order_are_refused),
 		VARIANT_TEST(who_cannot_serve_faults_has_no_session),
 		VARIANT_TEST(a_guest_on_its_way_is_not_handed_over),
