@@ -63,6 +63,7 @@ void receiver_restart(struct receiver *receiver, uint16_t magic)
 	memset(receiver->tracks, 0, count * sizeof(*receiver->tracks));
 	memset(&receiver->counts, 0, sizeof(receiver->counts));
 	memset(&receiver->latency, 0, sizeof(receiver->latency));
+	memset(&receiver->gaps, 0, sizeof(receiver->gaps));
 	receiver->fault[0] = '\0';
 	receiver->magic = magic;
 }
@@ -302,6 +303,7 @@ void receiver_check(
 {
 	unsigned pieces;
 
+	gaps_note(&receiver->gaps, now_ns);
 	for (unsigned i = 0; i < count; i += pieces) {
 		struct received frame;
 

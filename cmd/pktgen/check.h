@@ -15,6 +15,7 @@
 #include "virtlane/driver.h"
 
 #include "pktgen/frames.h"
+#include "pktgen/gaps.h"
 #include "pktgen/histogram.h"
 
 struct check_counts {
@@ -41,6 +42,7 @@ struct receiver {
 	uint8_t *scratch;	   /* for frames of several buffers */
 	struct check_counts counts;
 	struct histogram latency; /* ns */
+	struct gaps gaps;
 	char fault[200];	  /* the first corrupt frame, for people */
 };
 

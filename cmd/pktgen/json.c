@@ -151,6 +151,15 @@ static json_t *latency_json(const struct histogram *latency)
 	);
 }
 
+static json_t *gaps_json(const struct gaps *gaps)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < GAPS_KEPT && gaps->longest_ns[i] > 0; i++)
+		json_array_append_new(array, json_integer((json_int_t)gaps->longest_ns[i]));
+	return array;
+}
+
 static json_t *
 direction_json(const struct session *session, const struct direction_result *direction)
 {
@@ -189,8 +198,10 @@ direction_json(const struct session *session, const struct direction_result *dir
 		)json_object_set_new(object, "corrupt", json_integer((json_int_t)counts->corrupt));
 	if (direction->fault[0] != '\0')
 		(void)json_object_set_new(object, "fault", json_string(direction->fault));
-	if (session->options->latency)
+	if (session->options->latency) {
 		(void)json_object_set_new(object, "latency_ns", latency_json(&direction->latency));
+		(void)json_object_set_new(object, "gaps_ns", gaps_json(&direction->gaps));
+	}
 	return object;
 }
 

@@ -110,6 +110,7 @@ static void add_receiver(struct direction_result *direction, const struct receiv
 	to->reordered += from->reordered;
 	to->missing += from->missing;
 	histogram_merge(&direction->latency, &receiver->latency);
+	gaps_merge(&direction->gaps, &receiver->gaps);
 	if (direction->fault[0] == '\0')
 		memcpy(direction->fault, receiver->fault, sizeof(direction->fault));
 }

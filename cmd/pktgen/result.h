@@ -31,6 +31,7 @@ struct direction_result {
 	int64_t lost; /* < 0: more came than were sent */
 	struct check_counts counts;
 	struct histogram latency;
+	struct gaps gaps;
 	char fault[200];
 };
 

@@ -72,7 +72,8 @@ def test_nothing_is_lost_under_full_load(wire, say, ring, queues):
         gaps = [json.loads(wire.upgrade().stdout)["gap_ms"] for _ in range(UPGRADES)]
         direction = assert_nothing_lost(client)
     say(f"{direction['sent']} frames, {UPGRADES} upgrades: no frames for {statistics.median(gaps):.1f} ms (median)"
-        f" and {max(gaps):.1f} ms (longest); longest way of a frame {direction['latency_ns']['max'] / 1e6:.1f} ms")
+        f" and {max(gaps):.1f} ms (longest); longest way of a frame {direction['latency_ns']['max'] / 1e6:.1f} ms;"
+        f" nothing delivered for {[round(gap / 1e6, 1) for gap in direction['gaps_ns'][: UPGRADES * queues]]} ms")
     # Far from what is usual, for machines that are busy with other things.
     assert statistics.median(gaps) < 50
 
