@@ -23,6 +23,7 @@
 #include "control/notify.h"
 #include "control/rpc.h"
 #include "control/text.h"
+#include "port/eal.h"
 #include "switch/switch.h"
 
 enum {
@@ -434,6 +435,16 @@ static int receive(int socket, struct handover *document, struct error *error)
 	return result < 0 ? result : document_check(document, error);
 }
 
+/* Begin with what takes longest, if any of this will need it. */
+static int prepare(const struct config *config, struct error *error)
+{
+	bool needed = config->sw.dma[0] != '\0';
+
+	for (size_t i = 0; i < config->port_count; i++)
+		needed |= config->ports[i].settings.kind == PORT_ETHDEV;
+	return needed ? eal_start(error) : 0;
+}
+
 static int take_settings(struct upgrade *upgrade, int socket, int *nice, struct error *error)
 {
 	struct handover document;
@@ -441,8 +452,10 @@ static int take_settings(struct upgrade *upgrade, int socket, int *nice, struct 
 
 	handover_init(&document);
 	int result = receive(socket, &document, error);
-	if (result == 0)
-		result = switch_prepare(error);
+	if (result == 0) {
+		config = document_get_config(&document, error);
+		result = config == NULL ? -EPROTO : prepare(config, error);
+	}
 	if (result == 0) {
 		*nice = (int)json_integer_value(json_object_get(document.root, "nice"));
 		(void)set_nice(*nice);
@@ -453,8 +466,6 @@ static int take_settings(struct upgrade *upgrade, int socket, int *nice, struct 
 			json_string_value(json_object_get(document.root, "version"))
 		);
 		document_get_log_levels(&document);
-		config = document_get_config(&document, error);
-		result = config == NULL ? -EPROTO : 0;
 	}
 	if (result == 0)
 		result = switch_create(

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/netns.h"
 #include "net/frame.h"
+#include "port/eal.h"
 #include "port/ethdev.h"
 
 enum {
@@ -524,15 +525,17 @@ int port_ethdev_create(
 	struct error *error
 )
 {
+	int result = eal_start(error);
+
+	if (result < 0)
+		return result;
 	struct port_ethdev *ethdev =
 		calloc(1, sizeof(*ethdev) + settings->queues * sizeof(ethdev->queues[0]));
-
 	if (ethdev == NULL || port_init(&ethdev->port, &ethdev_ops, settings, id, hooks) < 0) {
 		free(ethdev);
 		return error_set(error, -ENOMEM, "out of memory");
 	}
 	ethdev->port.knows_sums = true;
-	int result = 0;
 	ethdev->netns_id = netns_id(settings->netns);
 	ethdev->netns_fd = -1;
 	if (settings->netns[0] != '\0')

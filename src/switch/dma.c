@@ -16,6 +16,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "port/eal.h"
+#include "switch/tsc.h"
 
 enum {
 	JOBS_MAX = 256, /* of a burst */
@@ -82,14 +84,14 @@ static unsigned settle_failed(const struct dma *dma, unsigned done)
  */
 static void bear_silence(struct dma *dma, uint64_t cycles)
 {
-	if (!dma->failed && cycles > rte_get_tsc_hz() / 1000 * PATIENCE_MILLISECONDS) {
+	if (!dma->failed && cycles > tsc_hz() / 1000 * PATIENCE_MILLISECONDS) {
 		dma->failed = true;
 		log_error(
 			LOG_SWITCH,
 			"a DMA device does not answer; it gets nothing more, and frames wait for it"
 		);
 	}
-	if (cycles > rte_get_tsc_hz() * DESPAIR_SECONDS) {
+	if (cycles > tsc_hz() * DESPAIR_SECONDS) {
 		log_error(
 			LOG_SWITCH,
 			"a DMA device has not answered for %d seconds and may still write into "
@@ -172,8 +174,10 @@ static int start_device(int16_t device, const char *name, struct error *error)
 
 int dma_open(const char *name, uint32_t least, struct dma **out, struct error *error)
 {
-	int device = find_device(name, error);
+	int device = eal_start(error);
 
+	if (device == 0)
+		device = find_device(name, error);
 	if (device < 0)
 		return device;
 	int result = start_device((int16_t)device, name, error);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "switch/switch.h"
+#include "switch/tsc.h"
 #include "switch/worker.h"
 
 struct event;
@@ -63,7 +64,7 @@ static inline void switch_synchronize(struct switch_state *sw)
 	uint64_t token = rte_rcu_qsbr_start(sw->qsbr), begin = rte_rdtsc();
 
 	while (rte_rcu_qsbr_check(sw->qsbr, token, false) == 0) {
-		if (rte_rdtsc() - begin > rte_get_tsc_hz() / 50000)
+		if (rte_rdtsc() - begin > tsc_hz() / 50000)
 			nanosleep(&pause, NULL);
 		else
 			rte_pause();
@@ -79,6 +80,3 @@ void switch_port_counters(
 
 /* Seconds of the monotonic clock. */
 uint32_t switch_now(void);
-
-/* eal.c: start DPDK's environment in this process, without huge pages, devices or files. Once. */
-int eal_start(struct error *error);

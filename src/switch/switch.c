@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <rte_cycles.h>
-#include <rte_malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -191,9 +190,7 @@ static void on_tick(evutil_socket_t, short, void *context)
 
 static int create_tables(struct switch_state *sw, struct error *error)
 {
-	size_t size = rte_rcu_qsbr_get_memsize(WORKERS_MAX);
-
-	sw->qsbr = rte_zmalloc("qsbr", size, RTE_CACHE_LINE_SIZE);
+	sw->qsbr = aligned_alloc(RTE_CACHE_LINE_SIZE, rte_rcu_qsbr_get_memsize(WORKERS_MAX));
 	if (sw->qsbr == NULL || rte_rcu_qsbr_init(sw->qsbr, WORKERS_MAX) != 0)
 		return error_set(error, -ENOMEM, "out of memory");
 	sw->macs = mac_table_create(sw->settings.mac_table_size, PORTS_MAX);
@@ -251,11 +248,6 @@ static int start_timer(struct switch_state *sw, struct error *error)
 	return 0;
 }
 
-int switch_prepare(struct error *error)
-{
-	return eal_start(error);
-}
-
 int switch_create(
 	const struct switch_settings *settings,
 	struct event_base *base,
@@ -263,13 +255,10 @@ int switch_create(
 	struct error *error
 )
 {
-	int result = eal_start(error);
-
-	if (result < 0)
-		return result;
 	struct switch_state *sw = calloc(1, sizeof(*sw));
 	if (sw == NULL)
 		return error_set(error, -ENOMEM, "out of memory");
+	tsc_measure();
 	sigbus_install();
 	memset(sw->assigned, -1, sizeof(sw->assigned));
 	sw->settings = *settings;
@@ -283,7 +272,7 @@ int switch_create(
 		.context = sw,
 		.base = base,
 	};
-	result = create_tables(sw, error);
+	int result = create_tables(sw, error);
 	if (result == 0)
 		result = open_dma(sw, error);
 	if (result == 0)
@@ -315,7 +304,7 @@ void switch_destroy(struct switch_state *sw)
 	if (sw->settle_timer != NULL)
 		event_free(sw->settle_timer);
 	mac_table_destroy(sw->macs);
-	rte_free(sw->qsbr);
+	free(sw->qsbr);
 	free(sw);
 }
 

@@ -39,8 +39,6 @@ struct switch_settings {
 /* One worker, not pinned, adaptive polling, rebalancing, 65,536 addresses, 300 s. */
 void switch_settings_default(struct switch_settings *settings);
 
-/* Start what takes long in switch_create() and needs no settings; that does it by itself, too. */
-int switch_prepare(struct error *error);
 /* Start workers. `base` is borrowed and must outlive the switch. */
 int switch_create(
 	const struct switch_settings *settings,

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "net/frame.h"
+#include "port/eal.h"
 #include "switch/state.h"
 
 enum {
@@ -90,7 +91,7 @@ void worker_rouse(struct worker *worker, unsigned port, unsigned queue)
 
 static uint64_t cycles_of(unsigned microseconds)
 {
-	return rte_get_tsc_hz() / 1000000 * microseconds;
+	return tsc_hz() / 1000000 * microseconds;
 }
 
 static struct poll_set *polls_of(struct worker *worker)
@@ -220,8 +221,11 @@ static void update_now(struct worker *worker, uint64_t cycles)
 {
 	if (cycles < worker->now_until)
 		return;
+	/* For caches of its own in pools of mbufs. */
+	if (!worker->in_eal && eal_runs())
+		worker->in_eal = rte_thread_register() == 0;
 	worker->now = switch_now();
-	worker->now_until = cycles + rte_get_tsc_hz() / 100;
+	worker->now_until = cycles + tsc_hz() / 100;
 }
 
 /* A RARP request (RFC 903) that says where an address is: sent as if it came from the port. */
@@ -432,7 +436,6 @@ static void *worker_main(void *context)
 	uint64_t begin = rte_rdtsc(), idle_since = begin;
 
 	pin(worker);
-	(void)rte_thread_register(); /* for caches of its own in pools of mbufs */
 	rte_rcu_qsbr_thread_register(qsbr, worker->index);
 	rte_rcu_qsbr_thread_online(qsbr, worker->index);
 	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
@@ -460,7 +463,8 @@ static void *worker_main(void *context)
 	}
 	rte_rcu_qsbr_thread_offline(qsbr, worker->index);
 	rte_rcu_qsbr_thread_unregister(qsbr, worker->index);
-	rte_thread_unregister();
+	if (worker->in_eal)
+		rte_thread_unregister();
 	return NULL;
 }
 

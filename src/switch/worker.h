@@ -112,6 +112,7 @@ struct worker {
 	struct counters *counters; /* PORTS_MAX elements */
 
 	/* the worker's */
+	bool in_eal;	 /* registered there */
 	uint32_t now;	 /* second, of the monotonic clock */
 	unsigned source; /* port that the burst came from */
 	bool source_knows_sums;

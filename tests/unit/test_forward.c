@@ -12,6 +12,7 @@
 #include "check.h"
 #include "net/frame.h"
 #include "packets.h"
+#include "port/eal.h"
 #include "switch/state.h"
 #include "traffic.h"
 

@@ -12,6 +12,7 @@
 #include "net/frame.h"
 #include "net/segment.h"
 #include "packets.h"
+#include "port/eal.h"
 #include "switch/state.h"
 #include "traffic.h"
 

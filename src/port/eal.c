@@ -3,26 +3,32 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
-#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "switch/state.h"
+#include "port/eal.h"
 
 enum {
 	HEAP_MEGABYTES = 1024, /* address space, which becomes memory as it is used */
 };
 
+static atomic_bool started;
+
+bool eal_runs(void)
+{
+	/* acquire: all of it */
+	return atomic_load_explicit(&started, memory_order_acquire);
+}
+
 int eal_start(struct error *error)
 {
-	static bool started;
 	char lcores[64], heap[32];
 	/* One "lcore", on no CPU in particular: EAL would otherwise pin the control thread. */
 	const long cpus = sysconf(_SC_NPROCESSORS_CONF);
 
-	if (started)
+	if (eal_runs())
 		return 0;
 	(void)snprintf(lcores, sizeof(lcores), "0@(0-%ld)", cpus - 1);
 	if (cpus == 1)
@@ -59,6 +65,6 @@ int eal_start(struct error *error)
 		return error_set(
 			error, -rte_errno, "cannot start DPDK: %s", rte_strerror(rte_errno)
 		);
-	started = true;
+	atomic_store_explicit(&started, true, memory_order_release);
 	return 0;
 }
