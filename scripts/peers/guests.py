@@ -142,8 +142,9 @@ class Qemu(Guest):
             arguments.append("-no-reboot")
         self._incoming = incoming
         self._scratch = paths.scratch("qemu-")
-        self._qmp_path = f"{self._scratch.name}/qmp"
-        self._migration_path = f"{self._scratch.name}/migration"
+        self.scratch = self._scratch.name
+        self._qmp_path = f"{self.scratch}/qmp"
+        self._migration_path = f"{self.scratch}/migration"
         if migrates:
             arguments += ["-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
         if incoming:

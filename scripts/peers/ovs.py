@@ -42,10 +42,11 @@ class OpenVswitch:
     pmd_cpus: a thread on each of them polls ports. sleep_us: how long such a thread may sleep when
     there is little to do; 0 keeps it awake. memory_mb: at most, in small pages unless huge asks for
     2 MiB pages; a port takes up to 70 for its buffers, twice that while its queues change. tso: pass
-    large frames on (userspace-tso-enable).
+    large frames on (userspace-tso-enable). postcopy: guests may come so (vhost-postcopy-support).
     """
 
-    def __init__(self, pmd_cpus=(0,), sleep_us=0, memory_mb=512, huge=False, tso=False):
+    def __init__(self, pmd_cpus=(0,), sleep_us=0, memory_mb=512, huge=False, tso=False,
+                 postcopy=False):
         self._scratch = paths.scratch("ovs-")
         self.directory = pathlib.Path(self._scratch.name)
         self.log_file = self.directory / "ovs-vswitchd.log"
@@ -67,6 +68,7 @@ class OpenVswitch:
                     "pmd-cpu-mask": f"{mask:#x}",
                     "pmd-maxsleep": str(sleep_us),
                     "userspace-tso-enable": "true" if tso else "false",
+                    "vhost-postcopy-support": "true" if postcopy else "false",
                 }.items()
             ))
             self._start_daemon()
