@@ -26,7 +26,7 @@
 #include "memory/fetcher.h"
 
 enum {
-	STACK_SIZE = 64 << 10, /* bytes of the thread that waits: it is locked in memory */
+	STACK_SIZE = 128 << 10, /* bytes of the thread that waits: they are locked in memory */
 };
 
 static _Thread_local volatile bool touching;
@@ -100,6 +100,7 @@ static int map(int userfaultfd, const struct fetcher_order *order, int fd)
 		return -errno;
 	/* Where a touch brings a huge page along, what was missing beside it is taken for there. */
 	(void)madvise(start, order->size, MADV_NOHUGEPAGE);
+	(void)madvise(start, order->size, MADV_DONTDUMP);
 	return ioctl(userfaultfd, UFFDIO_REGISTER, &watch) < 0
 			       || mprotect(start, order->size, PROT_READ) < 0
 		       ? -errno
@@ -126,7 +127,8 @@ static void follow_orders(int userfaultfd)
 	while (error == 0
 	       && fetcher_receive(FETCHER_SOCKET, &order, sizeof(order), &fd, 0)
 			  == (ssize_t)sizeof(order)) {
-		error = fd >= 0 ? map(userfaultfd, &order, fd) : unmap(userfaultfd, &order);
+		error = order.what == FETCHER_MAP ? map(userfaultfd, &order, fd)
+						  : unmap(userfaultfd, &order);
 		if (fd >= 0)
 			close(fd);
 		pthread_mutex_lock(&lock);
@@ -154,8 +156,9 @@ static int start_thread(void)
 
 	pthread_barrier_init(&started, NULL, 2);
 	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	int error = pthread_create(&thread, &attributes, serve_requests, NULL);
+	int error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	if (error == 0)
+		error = pthread_create(&thread, &attributes, serve_requests, NULL);
 	pthread_attr_destroy(&attributes);
 	/* To start takes calls that are forbidden soon. */
 	if (error == 0)
@@ -167,6 +170,7 @@ static int start_thread(void)
 static int forbid_all_else(int userfaultfd)
 {
 	static const int allowed[] = {
+		SCMP_SYS(brk),
 		SCMP_SYS(close),
 		SCMP_SYS(exit_group),
 		SCMP_SYS(futex),
@@ -207,6 +211,8 @@ static int prepare(int userfaultfd)
 
 	sigaction(SIGSEGV, &action, NULL);
 	sigaction(SIGBUS, &action, NULL);
+	/* A dump would be written to the host, by and by, and be all of the guest's. */
+	(void)prctl(PR_SET_DUMPABLE, 0);
 	int error = start_thread();
 	if (error < 0)
 		return error;
@@ -219,6 +225,7 @@ int main(void)
 {
 	int userfaultfd = open_userfaultfd();
 	struct fetcher_greeting greeting = {
+		.version = FETCHER_VERSION,
 		.error = userfaultfd < 0 ? userfaultfd : prepare(userfaultfd),
 	};
 

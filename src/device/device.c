@@ -595,7 +595,7 @@ int vl_device_create(const struct vl_device_config *config, struct vl_device **o
 	device->config = *config;
 	device->queue_count = count;
 	device->log_fd = -1;
-	device->attention = device->wake = -1;
+	device->attention = device->wake = device->fetcher = -1;
 	device->mtu = config->mtu;
 	memcpy(device->mac, config->mac, sizeof(device->mac));
 	device->link_status = 1; /* VIRTIO_NET_S_LINK_UP */
@@ -616,6 +616,8 @@ void vl_device_destroy(struct vl_device *device)
 	if (device == NULL)
 		return;
 	vl_device_detach(device);
+	if (device->fetcher >= 0)
+		(void)arrivals_reap(device->fetcher, true);
 	free(device);
 }
 
@@ -639,6 +641,7 @@ void vl_device_detach(struct vl_device *device)
 	device_reset(device);
 	device_drop_memory(device, &device->memory);
 	device_drop_arrivals(device);
+	device->advised = false;
 	if (device->attention >= 0) {
 		device->config.attention_changed(device->config.context, device->attention, -1);
 		close_attention(device);
@@ -676,7 +679,7 @@ void vl_device_set_mtu(struct vl_device *device, uint16_t mtu)
 
 /* Commands may wait for what the queues wait for; those that are too many for now are served when
  * we are called again. */
-static int look_for_all(struct vl_device *device)
+int device_look_for_all(struct vl_device *device)
 {
 	const uint64_t one = 1;
 	int error = device_look_again(device);
@@ -688,10 +691,9 @@ static int look_for_all(struct vl_device *device)
 
 void vl_device_retry(struct vl_device *device)
 {
-	if (device->arrivals != NULL)
-		arrivals_retry(device->arrivals);
+	device_retry_arrivals(device);
 	if (device->backend != NULL && (device->iotlb != NULL || device->arrivals != NULL))
-		(void)look_for_all(device);
+		(void)device_look_for_all(device);
 }
 
 int vl_device_attend(struct vl_device *device)
@@ -703,13 +705,8 @@ int vl_device_attend(struct vl_device *device)
 	bool woken = read(device->wake, &count, sizeof(count)) == sizeof(count);
 	if (woken)
 		device_tell_misses(device);
-	int came = device->arrivals == NULL ? 0 : arrivals_attend(device->arrivals);
-	if (came < 0)
-		device_explain(device, "the process that waits for the guest's pages has ended");
 	/* Of misses there is nothing new before they are answered. */
-	return came < 0					     ? came
-	       : device->arrivals != NULL && (woken || came) ? look_for_all(device)
-							     : 0;
+	return device->arrivals == NULL ? 0 : device_attend_arrivals(device, woken);
 }
 
 int vl_device_process(struct vl_device *device)

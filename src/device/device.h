@@ -107,6 +107,8 @@ struct vl_device {
 	int wake;		   /* eventfd, which is one of its reasons */
 	struct iotlb *iotlb;	   /* of a driver behind an IOMMU; NULL: it is not */
 	struct arrivals *arrivals; /* of a guest that comes by postcopy; NULL: none does */
+	bool advised;		   /* one has been announced in this session */
+	int fetcher;		   /* process of the one before, that is about to end; -1: none */
 	int log_fd;		   /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
 	struct backend *backend;   /* the session; NULL: none */
 	char reason[BACKEND_REASON_SIZE];
@@ -223,6 +225,8 @@ int device_set_inflight(struct vl_device *device, const struct vhost_inflight *l
 int device_want_attention(struct vl_device *device);
 /* That a descriptor is readable is another reason, until it is closed; -errno. */
 int device_attend_to(struct vl_device *device, int fd);
+/* The same, and commands of the control queue. */
+int device_look_for_all(struct vl_device *device);
 /* What could not be used when it was wanted may be now; -errno as of device_publish(). */
 int device_look_again(struct vl_device *device);
 /* How a table that nobody sees is to be looked into. */
@@ -253,6 +257,11 @@ int device_begin_arrivals(struct vl_device *device);
 int device_end_postcopy(struct vl_device *device);
 /* No region may wait for any more. */
 void device_drop_arrivals(struct vl_device *device);
+/* What the fetcher has for us, which may be nothing; -errno as of device_publish(). */
+int device_attend_arrivals(struct vl_device *device, bool woken);
+/* Now and then: ask again for what is still missing, and see whether the fetcher before has ended.
+ */
+void device_retry_arrivals(struct vl_device *device);
 
 /* ---- session.c: what the session calls ---- */
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "device/device.h"
 #include "memory/arrivals.h"
@@ -18,35 +19,82 @@ bool device_listens(const struct vl_device *device)
 	return device->backend != NULL && device->backend->listens;
 }
 
+static void forget_socket(struct vl_device *device)
+{
+	(void)epoll_ctl(device->attention, EPOLL_CTL_DEL, arrivals_socket(device->arrivals), NULL);
+}
+
 void device_drop_arrivals(struct vl_device *device)
 {
 	if (device->arrivals == NULL)
 		return;
-	arrivals_destroy(device->arrivals);
+	forget_socket(device);
+	device->fetcher = arrivals_destroy(device->arrivals);
 	device->arrivals = NULL;
+	device_retry_arrivals(device);
+}
+
+void device_retry_arrivals(struct vl_device *device)
+{
+	if (device->arrivals != NULL)
+		arrivals_retry(device->arrivals);
+	if (device->fetcher >= 0 && arrivals_reap(device->fetcher, false))
+		device->fetcher = -1;
+}
+
+/* A process is no small thing to start. */
+static const char *why_no_arrivals(const struct vl_device *device)
+{
+	if (device->advised)
+		return "a second time";
+	if (device->memory != NULL && device->memory->count > 0)
+		return "memory has been shared already";
+	return device->fetcher >= 0 ? "the last one has not ended yet" : NULL;
+}
+
+static int start_arrivals(struct vl_device *device)
+{
+	device_retry_arrivals(device);
+	const char *why = why_no_arrivals(device);
+	if (why != NULL) {
+		device_explain(device, "POSTCOPY_ADVISE: %s", why);
+		return -EBUSY;
+	}
+	int error = device_want_attention(device);
+	if (error >= 0)
+		error = arrivals_create(&device->arrivals);
+	if (error == 0)
+		error = device_attend_to(device, arrivals_socket(device->arrivals));
+	if (error < 0) {
+		device_drop_arrivals(device);
+		device_explain(device, "POSTCOPY_ADVISE: not possible: %s", strerror(-error));
+	}
+	device->advised = error == 0;
+	return error;
 }
 
 /* Again is fine, as of the other messages: QEMU sends each once for each queue pair. */
 int device_advise(struct vl_device *device, int *fd)
 {
-	int error = 0;
+	int error = device->arrivals != NULL ? 0 : start_arrivals(device);
 
-	if (device->arrivals == NULL) {
-		error = device_want_attention(device);
-		if (error >= 0)
-			error = arrivals_create(&device->arrivals);
-		if (error == 0)
-			error = device_attend_to(device, arrivals_socket(device->arrivals));
-	}
 	if (error < 0)
-		device_drop_arrivals(device);
-	if (error == 0) {
-		*fd = fcntl(arrivals_fault_fd(device->arrivals), F_DUPFD_CLOEXEC, 0);
-		error = *fd < 0 ? -errno : 0;
+		return error;
+	*fd = fcntl(arrivals_fault_fd(device->arrivals), F_DUPFD_CLOEXEC, 0);
+	return *fd < 0 ? -errno : 0;
+}
+
+/* Without its fetcher the guest's pages still come, if not in the order in which they are needed.
+ * (A session that ended now would be followed by one that knows of no postcopy.) */
+int device_attend_arrivals(struct vl_device *device, bool woken)
+{
+	int came = arrivals_attend(device->arrivals);
+
+	if (came < 0) {
+		forget_socket(device);
+		device_explain(device, "the process that asks for the guest's pages has ended");
 	}
-	if (error < 0)
-		device_explain(device, "POSTCOPY_ADVISE: not possible: %s", strerror(-error));
-	return error;
+	return woken || came > 0 ? device_look_for_all(device) : 0;
 }
 
 int device_listen(struct vl_device *device)

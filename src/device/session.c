@@ -126,11 +126,14 @@ static int map_memory(
 	if (error < 0)
 		return error;
 	device_mark_memory(device, *out);
-	if (!device_listens(device))
+	if (!device_listens(device)) {
+		/* All of it is here: the guest has moved at once after all. */
+		device_drop_arrivals(device);
 		return 0;
+	}
 	error = device_enter_arrivals(device, *out);
 	if (error < 0) {
-		*why = "a memory region cannot be mapped twice";
+		*why = "no memory for a region that arrives by postcopy";
 		memory_unmap(&(*out)->regions[(*out)->count - 1]);
 		memory_free_table(*out);
 	}

@@ -21,7 +21,7 @@
 #include "memory/fetcher.h"
 
 enum {
-	START_MS = 5000,
+	START_MS = 2000,
 	REPLIES_MAX = 256, /* at once */
 };
 /* Where the fetcher maps regions: below what a program has by itself, on any processor, and in
@@ -48,10 +48,9 @@ struct arrivals {
 	int fault_fd; /* asks the front end; of the fetcher's address space */
 	int guard_fd; /* makes an error of what is missing, in ours */
 	int process;  /* pidfd of the fetcher */
-	int socket;
-	int requests[2]; /* pipe; with both ends, as to write without a reader would be a SIGPIPE */
-	bool lost;	 /* the fetcher cannot be talked to any more */
-	bool failed;	 /* a page was said to be there, and was not */
+	int socket, requests;
+	bool lost;   /* the fetcher cannot be talked to any more */
+	bool failed; /* a page was said to be there, and was not */
 	uint64_t next_address;
 	uint64_t orders; /* that were given */
 	struct arriving *regions;
@@ -111,6 +110,7 @@ static int spawn(int socket, int requests, pid_t *pid)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, socket, FETCHER_SOCKET);
 	posix_spawn_file_actions_adddup2(&actions, requests, FETCHER_REQUESTS);
+	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
@@ -126,27 +126,34 @@ static int spawn(int socket, int requests, pid_t *pid)
 
 static int start_fetcher(struct arrivals *arrivals)
 {
-	int sockets[2];
+	enum { OURS, THEIRS };
+	const int type = SOCK_SEQPACKET | SOCK_CLOEXEC;
+	int sockets[2], requests[2];
 	pid_t pid;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+	if (socketpair(AF_UNIX, type, 0, sockets) < 0)
 		return -errno;
-	arrivals->socket = sockets[0];
-	int error = pipe2(arrivals->requests, O_CLOEXEC) < 0
-				    || fcntl(arrivals->requests[1], F_SETFL, O_NONBLOCK) < 0
-			    ? -errno
-			    : spawn(sockets[1], arrivals->requests[0], &pid);
-	close(sockets[1]);
+	arrivals->socket = sockets[OURS];
+	if (socketpair(AF_UNIX, type, 0, requests) < 0) {
+		int error = -errno;
+
+		close(sockets[THEIRS]);
+		return error;
+	}
+	arrivals->requests = requests[OURS];
+	int error = spawn(sockets[THEIRS], requests[THEIRS], &pid);
+	close(sockets[THEIRS]);
+	close(requests[THEIRS]);
 	if (error < 0)
 		return error;
 	arrivals->process = pidfd_open(pid, 0);
 	if (arrivals->process < 0) {
 		error = -errno;
 		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		return error;
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 	}
-	return 0;
+	return error;
 }
 
 /* The front end has no hand in it yet. */
@@ -155,13 +162,20 @@ static int await_fetcher(struct arrivals *arrivals)
 	struct pollfd start = {.fd = arrivals->socket, .events = POLLIN};
 	struct fetcher_greeting greeting;
 
-	if (poll(&start, 1, START_MS) != 1)
-		return -ETIMEDOUT;
+	int ready;
+
+	do
+		ready = poll(&start, 1, START_MS);
+	while (ready < 0 && errno == EINTR);
+	if (ready != 1)
+		return ready < 0 ? -errno : -ETIMEDOUT;
 	ssize_t got = fetcher_receive(
 		arrivals->socket, &greeting, sizeof(greeting), &arrivals->fault_fd, MSG_DONTWAIT
 	);
 	if (got != sizeof(greeting))
 		return got < 0 ? (int)got : -EPIPE;
+	if (greeting.version != FETCHER_VERSION)
+		return -EPROTO;
 	if (greeting.error != 0)
 		return greeting.error;
 	return arrivals->fault_fd < 0 ? -EPROTO : 0;
@@ -190,42 +204,57 @@ int arrivals_create(struct arrivals **out)
 		.guard_fd = open_guard(),
 		.process = -1,
 		.socket = -1,
-		.requests = {-1, -1},
+		.requests = -1,
 		.next_address = first_address,
 	};
 	int error = arrivals->guard_fd < 0 ? arrivals->guard_fd : start_fetcher(arrivals);
 	if (error == 0)
 		error = await_fetcher(arrivals);
 	if (error < 0) {
-		arrivals_destroy(arrivals);
+		/* What it has to do with the front end is nothing yet. */
+		int process = arrivals_destroy(arrivals);
+
+		if (process >= 0)
+			(void)arrivals_reap(process, true);
 		return error;
 	}
 	*out = arrivals;
 	return 0;
 }
 
-void arrivals_destroy(struct arrivals *arrivals)
+int arrivals_destroy(struct arrivals *arrivals)
 {
-	if (arrivals == NULL)
-		return;
 	const int fds[] = {
 		arrivals->fault_fd,
 		arrivals->guard_fd,
-		arrivals->process,
 		arrivals->socket,
-		arrivals->requests[0],
-		arrivals->requests[1],
+		arrivals->requests,
 	};
-	/* It may wait, in a page or elsewhere, as long as the front end likes. */
-	if (arrivals->process >= 0) {
-		(void)pidfd_send_signal(arrivals->process, SIGKILL, NULL, 0);
-		(void)waitid(P_PIDFD, (id_t)arrivals->process, &(siginfo_t){0}, WEXITED);
-	}
+	int process = arrivals->process;
+
 	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
+	if (process >= 0)
+		(void)pidfd_send_signal(process, SIGKILL, NULL, 0);
 	free(arrivals);
+	return process;
+}
+
+bool arrivals_reap(int process, bool wait)
+{
+	siginfo_t info = {0};
+	int result;
+
+	do
+		result = waitid(P_PIDFD, (id_t)process, &info, WEXITED | (wait ? 0 : WNOHANG));
+	while (result < 0 && errno == EINTR);
+	/* An error: somebody else has waited for it. */
+	if (result == 0 && info.si_pid == 0)
+		return false;
+	close(process);
+	return true;
 }
 
 int arrivals_fault_fd(const struct arrivals *arrivals)
@@ -287,8 +316,10 @@ int arrivals_attend(struct arrivals *arrivals)
 			return came;
 		if (fd >= 0)
 			close(fd);
-		if (got != sizeof(page) || arrivals->lost)
+		if (got != sizeof(page) || arrivals->lost) {
+			arrivals->lost = true;
 			return -EPIPE;
+		}
 		struct arriving *arriving = find(arrivals, page.address);
 		if (arriving == NULL
 		    || !atomic_load_explicit(&arriving->begun, memory_order_relaxed))
@@ -304,13 +335,16 @@ int arrivals_attend(struct arrivals *arrivals)
 
 void arrivals_retry(struct arrivals *arrivals)
 {
-	if (!arrivals->failed)
+	if (!arrivals->failed && !arrivals->lost)
 		return;
 	arrivals->failed = false;
 	for (struct arriving *arriving = arrivals->regions; arriving != NULL;
 	     arriving = arriving->next) {
-		for (uint64_t i = 0; i < words_of(arriving); i++)
-			atomic_store_explicit(&arriving->asked[i], 0, memory_order_relaxed);
+		/* Most of it was never written to, and is no memory yet. */
+		for (uint64_t i = 0; i < words_of(arriving); i++) {
+			if (atomic_load_explicit(&arriving->asked[i], memory_order_relaxed) != 0)
+				atomic_store_explicit(&arriving->asked[i], 0, memory_order_relaxed);
+		}
 	}
 }
 
@@ -346,6 +380,7 @@ int arrivals_enter(struct arrivals *arrivals, struct memory_region *region)
 	}
 	order(arrivals,
 	      &(struct fetcher_order){
+		      .what = FETCHER_MAP,
 		      .address = arriving->fault_address,
 		      .size = arriving->size,
 		      .file_offset = region->file_offset - arriving->lead,
@@ -397,7 +432,11 @@ void arrivals_leave(struct memory_region *region)
 	region->arriving = NULL;
 	unlink_region(arriving->arrivals, arriving);
 	order(arriving->arrivals,
-	      &(struct fetcher_order){.address = arriving->fault_address, .size = arriving->size},
+	      &(struct fetcher_order){
+		      .what = FETCHER_UNMAP,
+		      .address = arriving->fault_address,
+		      .size = arriving->size,
+	      },
 	      -1);
 	if (atomic_load_explicit(&arriving->begun, memory_order_relaxed))
 		(void)ioctl(arriving->arrivals->guard_fd, UFFDIO_UNREGISTER, &range);
@@ -418,8 +457,12 @@ static void ask(struct arriving *arriving, uint64_t page)
 	if (has(arriving->asked, page, memory_order_relaxed)
 	    || atomic_fetch_or_explicit(asked, bit, memory_order_relaxed) & bit)
 		return;
-	/* A pipe that is full is read from: the next look asks again. */
-	if (write(arriving->arrivals->requests[1], &request, sizeof(request)) != sizeof(request))
+	/* If there is no room: the next look asks again. */
+	if (send(arriving->arrivals->requests,
+		 &request,
+		 sizeof(request),
+		 MSG_DONTWAIT | MSG_NOSIGNAL)
+	    < 0)
 		atomic_fetch_and_explicit(asked, ~bit, memory_order_relaxed);
 }
 

@@ -24,16 +24,20 @@ struct arriving; /* a region */
 
 /* Whether this kernel, and what we may do, is enough for it, and the fetcher's program is there. */
 bool arrivals_are_possible(void);
-/* Waits for the fetcher to start, 5 s at most. -errno: why it does not. */
+/* Waits for the fetcher to start, 2 s at most. -errno: why it does not. */
 int arrivals_create(struct arrivals **out);
-/* No region may be left. NULL is fine. */
-void arrivals_destroy(struct arrivals *arrivals);
+/* No region may be left. Returns what is to be given to arrivals_reap() from time to time: how long
+ * the fetcher takes to end is up to the front end. */
+int arrivals_destroy(struct arrivals *arrivals);
+/* Whether that process has ended and nothing is left of it; with `wait` it is waited for. */
+bool arrivals_reap(int process, bool wait);
 /* The userfaultfd that asks for pages: for the front end. It stays ours. */
 int arrivals_fault_fd(const struct arrivals *arrivals);
 
 /* Readable when arrivals_attend() has something to do. It stays ours. */
 int arrivals_socket(const struct arrivals *arrivals);
-/* Returns 1 if pages have come that somebody had asked for, or 0; -EPIPE: the fetcher is gone. */
+/* Returns 1 if pages have come that somebody had asked for, or 0; -EPIPE: the fetcher is gone, and
+ * the socket is not to be polled any more. Pages that are asked for then come when they come. */
 int arrivals_attend(struct arrivals *arrivals);
 /* Now and then: ask again for what had come and was not there. */
 void arrivals_retry(struct arrivals *arrivals);

@@ -36,7 +36,7 @@ ssize_t fetcher_receive(int socket, void *data, size_t size, int *fd, int flags)
 		.msg_iov = &vector,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control),
+		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 
 	*fd = -1;

@@ -12,23 +12,31 @@
 #include <sys/types.h>
 
 enum {
-	/* Its descriptors. The socket is of type SOCK_SEQPACKET. */
+	/* Its descriptors, sockets of type SOCK_SEQPACKET. Requests are no pipe: who writes to one
+	 * waits for a lock that the reader has while it copies into its memory, that is, for as
+	 * long as the front end likes. */
 	FETCHER_SOCKET = 0,
-	FETCHER_REQUESTS = 1, /* a pipe */
+	FETCHER_REQUESTS = 1,
+	FETCHER_VERSION = 1, /* of all of this: programs may be replaced one by one */
 };
 
 /* The first that it says: with the userfaultfd, if error is 0. */
 struct fetcher_greeting {
+	uint32_t version;
 	int32_t error; /* or -errno */
 };
 
-/* Orders, on the socket. With a descriptor: map this much of it there, where touches are requests;
- * without one: unmap it. One that it cannot follow is its end. */
+/* On the first socket: map this much of the descriptor there, where touches are requests, or unmap
+ * it. One that it cannot follow is its end. */
 struct fetcher_order {
+	uint32_t what; /* FETCHER_MAP, FETCHER_UNMAP */
+	uint32_t unused;
 	uint64_t address, size, file_offset;
 };
 
-/* A page to be touched, on the pipe; and the same, on the socket, when it has come or cannot. */
+enum { FETCHER_MAP = 1, FETCHER_UNMAP = 2 };
+
+/* A page to be touched, on the second; and the same, on the first, when it has come or cannot. */
 struct fetcher_page {
 	uint64_t address;
 	uint64_t order; /* number, from 1, of the order by which it was mapped */

@@ -526,7 +526,13 @@ static void vhost_status(const struct port *port, struct port_status *out)
 		describe_session(vhost, &device, out);
 	else
 		describe_waiting(vhost, out);
-	(void)snprintf(out->last_error, sizeof(out->last_error), "%s", vhost->last_error);
+	const char *refused = device.attached ? vl_device_reason(vhost->device) : "";
+	(void)snprintf(
+		out->last_error,
+		sizeof(out->last_error),
+		"%s",
+		refused[0] != '\0' ? refused : vhost->last_error
+	);
 	(void)snprintf(out->last_message, sizeof(out->last_message), "%s", device.last_message);
 	memcpy(out->peer, vhost->peer, sizeof(out->peer));
 	memcpy(out->features, device.features.word, sizeof(out->features));

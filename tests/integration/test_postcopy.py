@@ -156,16 +156,18 @@ def fetchers(parent=None):
     return subprocess.run(["pgrep", *of, "-f", "virtlane-fetcher"], capture_output=True, text=True).stdout.split()
 
 
-def test_without_its_fetcher_a_session_ends_and_others_go_on(rig, seeded):
-    with Arriving(rig.path) as guest:
-        rig.switch.wait_state("vm", "up")
-        guest.send_missing(frames.plain(seeded, 100, BROADCAST, OWN_MAC))
-        assert guest.asked() == guest.BUFFERS
-        (fetcher,) = fetchers(rig.switch.pid)
-        os.kill(int(fetcher), signal.SIGKILL)
-        until(lambda: "has ended" in rig.switch.show("vm")["reason"], "the session's end")
-        rig.others_go_on()
-        assert fetchers(rig.switch.pid) == []
+def test_without_its_fetcher_a_guest_gets_its_pages_when_they_come(rig, guest, seeded):
+    frame = frames.plain(seeded, 100, BROADCAST, OWN_MAC)
+    content = guest.send_missing(frame)
+    assert guest.asked() == guest.BUFFERS
+    (fetcher,) = fetchers(rig.switch.pid)
+    os.kill(int(fetcher), signal.SIGKILL)
+    until(lambda: "has ended" in rig.switch.show("vm")["last_error"], "word of it")
+    rig.others_go_on()
+    guest.write(guest.buffer(), content)
+    rig.witness.expect(frame)
+    assert guest.front_end.ask_u64(END) == 0
+    until(lambda: fetchers(rig.switch.pid) == [], "no process left")
 
 
 def test_a_fetcher_ends_with_its_switch(stack, seeded):
