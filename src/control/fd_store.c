@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "control/document.h"
 #include "control/notify.h"
@@ -66,14 +66,6 @@ struct fd_store {
 	char *inherited_names; /* with colons; NULL: none */
 	int inherited_count;
 };
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 struct fd_store *fd_store_new(struct event_base *base, struct switch_state **sw)
 {
@@ -326,9 +318,9 @@ static void on_timer(evutil_socket_t, short, void *context)
 {
 	struct fd_store *store = context;
 
-	store->began_ns = now_ns();
+	store->began_ns = clock_now_ns();
 	bool left = leave_state(store);
-	store->took_ns = now_ns() - store->began_ns;
+	store->took_ns = clock_now_ns() - store->began_ns;
 	int64_t pause = REFRESH_COST * store->took_ns / 1000000;
 	if (pause < REFRESH_MIN_MS)
 		pause = REFRESH_MIN_MS;
@@ -345,7 +337,7 @@ static void on_changing(void *context, unsigned port_id)
 	int64_t pause = PAUSE_COST * store->took_ns;
 	if (pause < (int64_t)PAUSE_MIN_MS * 1000000)
 		pause = (int64_t)PAUSE_MIN_MS * 1000000;
-	int64_t left = store->began_ns + pause - now_ns();
+	int64_t left = store->began_ns + pause - clock_now_ns();
 	look_after(store, left > 0 ? left / 1000000 + 1 : 0);
 }
 

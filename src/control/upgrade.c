@@ -12,9 +12,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/handover.h"
 #include "base/log.h"
 #include "control/document.h"
@@ -91,14 +91,6 @@ void upgrade_free(struct upgrade *upgrade)
 	if (upgrade->state == STATE_STARTING)
 		end_child(upgrade);
 	free(upgrade);
-}
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* A socket on which no wait is longer than ANSWER_SECONDS, but the first, which poll() ends. */
@@ -252,7 +244,7 @@ static int hand_ports_over(struct upgrade *upgrade, struct error *error)
 		"control",
 		handover_put_fd(&document, rpc_server_fd(*upgrade->subject.server))
 	);
-	json_object_set_new(document.root, "stopped_ns", json_integer(now_ns()));
+	json_object_set_new(document.root, "stopped_ns", json_integer(clock_now_ns()));
 	int result = switch_save(sw, &document, error);
 	if (result == 0) {
 		result = handover_send(upgrade->socket, &document, error);
@@ -556,7 +548,7 @@ int upgrade_take_over(struct upgrade *upgrade, int socket, void *rpc_context, st
 	if (answer(socket, NULL) == 0)
 		(void)wait_for_answer(socket, &ignored);
 	switch_go_on(*upgrade->subject.sw);
-	upgrade->gap_ms = (double)(now_ns() - stopped) / 1e6;
+	upgrade->gap_ms = (double)(clock_now_ns() - stopped) / 1e6;
 	(void)set_nice(nice);
 	document_make_others(*upgrade->subject.sw, config);
 	config_free(config);

@@ -159,19 +159,15 @@ static inline struct queue *device_borrowed_queue(struct vl_device *device, unsi
 unsigned device_control_index(const struct vl_device *device);
 /* Whether the driver has negotiated it, and its index is one that vhost-user can express. */
 bool device_has_control(const struct vl_device *device);
+bool device_is_control(const struct vl_device *device, unsigned index);
+/* Pairs that the features let a driver use. */
+unsigned device_usable_pairs(const struct vl_device *device);
 
 /* ---- device.c ---- */
 
 void device_explain(struct vl_device *device, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void device_synchronize(struct vl_device *device);
-/* Publish a queue if it is started and everything it needs is known; 0 also when it is not. */
-int device_publish(struct vl_device *device, unsigned index);
-/* Take a queue back; its position is kept. */
-void device_unpublish(struct vl_device *device, unsigned index);
-/* The same for all, with one synchronization. */
-void device_unpublish_all(struct vl_device *device);
-int device_publish_all(struct vl_device *device);
 /* After a queue was started, stopped, enabled or disabled. */
 void device_queue_changed(struct vl_device *device, unsigned index);
 void device_update_offloads(struct vl_device *device, uint64_t guest_offloads);
@@ -205,6 +201,18 @@ int device_map(
 /* The pairs that may be in use, after the features or the driver's wish have changed. */
 void device_update_pairs(struct vl_device *device);
 
+/* ---- publish.c ---- */
+
+/* Publish a queue if it is started and everything it needs is known; 0 also when it is not. */
+int device_publish(struct vl_device *device, unsigned index);
+/* Take a queue back; its position is kept. */
+void device_unpublish(struct vl_device *device, unsigned index);
+/* The same for all, with one synchronization. */
+void device_unpublish_all(struct vl_device *device);
+int device_publish_all(struct vl_device *device);
+/* What could not be used when it was wanted may be now; -errno as of device_publish(). */
+int device_look_again(struct vl_device *device);
+
 /* ---- inflight.c ---- */
 
 /* Where a ring that is about to be published goes on: config->position may change, and
@@ -220,15 +228,15 @@ int device_get_inflight(struct vl_device *device, struct vhost_inflight *layout,
 /* Go on by what is in a region, and keep it up to date; fd stays the caller's. */
 int device_set_inflight(struct vl_device *device, const struct vhost_inflight *layout, int fd);
 
+/* ---- device.c: what vl_device_attend() is for ---- */
+
 /* Have vl_device_attend() called when something is to be done. Returns an eventfd which says that
  * there is; -errno. */
 int device_want_attention(struct vl_device *device);
 /* That a descriptor is readable is another reason, until it is closed; -errno. */
 int device_attend_to(struct vl_device *device, int fd);
-/* The same, and commands of the control queue. */
+/* device_look_again(), and commands of the control queue. */
 int device_look_for_all(struct vl_device *device);
-/* What could not be used when it was wanted may be now; -errno as of device_publish(). */
-int device_look_again(struct vl_device *device);
 /* How a table that nobody sees is to be looked into. */
 void device_mark_memory(const struct vl_device *device, struct memory *memory);
 

@@ -43,6 +43,13 @@ struct event *vhost_session_event(struct port_vhost *vhost, int socket);
 /* Of a port that connects and has no session: try again soon. */
 void vhost_look_for_peer(struct port_vhost *vhost);
 
+/* ---- vhost_status.c ---- */
+
+/* The first queue that the data path has stopped; false if there is none. */
+bool vhost_broken_queue(const struct port_vhost *vhost, unsigned *index, const char **why);
+/* See port_ops. */
+void vhost_status(const struct port *port, struct port_status *out);
+
 /* ---- vhost_handover.c: see port_ops ---- */
 
 int vhost_save(struct port *port, json_t *state, struct handover *handover, struct error *error);

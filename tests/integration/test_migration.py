@@ -150,8 +150,10 @@ def test_guest_moves_while_it_receives(stack, seeded, say, tmp_path, way, varian
         assert site.switches[move % 2].show("vm")["rx_frames"] > 0
         guest = target
     seconds = iperf.end(guest)
-    downtimes = [result["downtime"] for result in results]
-    say(f"{len(results)} moves, {downtimes} ms of downtime; iperf3: {seconds}")
+    totals = [sum(second[end] for second in seconds) >> 20 for end in (0, 1)]
+    say(f"{len(results)} moves, {[result['downtime'] for result in results]} ms of downtime; iperf3: {totals} MiB"
+        f" received by host and guest, nothing in {sum(0 in second for second in seconds)} of {len(seconds)} s")
+    assert min(totals) > 0
     for switch in site.switches:
         switch.check_law()
 
