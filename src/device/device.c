@@ -350,6 +350,7 @@ void vl_device_detach(struct vl_device *device)
 	device_reset(device);
 	device_drop_memory(device, &device->memory);
 	device_drop_arrivals(device);
+	device_drop_transfer(device);
 	device->advised = false;
 	if (device->attention >= 0) {
 		device->config.attention_changed(device->config.context, device->attention, -1);

@@ -109,6 +109,7 @@ struct vl_device {
 	struct arrivals *arrivals; /* of a guest that comes by postcopy; NULL: none does */
 	bool advised;		   /* one has been announced in this session */
 	int fetcher;		   /* process of the one before, that is about to end; -1: none */
+	struct transfer *transfer; /* of the state from or to another back end; NULL: none */
 	int log_fd;		   /* to be signalled when it changes; -1: none; SIGNAL_SOCKET */
 	struct backend *backend;   /* the session; NULL: none */
 	char reason[BACKEND_REASON_SIZE];
@@ -270,6 +271,16 @@ int device_attend_arrivals(struct vl_device *device, bool woken);
 /* Now and then: ask again for what is still missing, and see whether the fetcher before has ended.
  */
 void device_retry_arrivals(struct vl_device *device);
+
+/* ---- transfer.c ---- */
+
+/* SET_DEVICE_STATE_FD: *fd is what the front end reads or writes; it is the caller's. */
+int device_begin_transfer(struct vl_device *device, uint32_t direction, uint32_t phase, int *fd);
+int device_end_transfer(struct vl_device *device);
+/* After a driver's features were set, which may be those that it had before: then it goes on with
+ * what has come. */
+int device_use_transferred(struct vl_device *device);
+void device_drop_transfer(struct vl_device *device);
 
 /* ---- session.c: what the session calls ---- */
 

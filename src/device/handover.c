@@ -203,6 +203,9 @@ static int save(struct vl_device *device, struct vl_device_state *out, bool stop
 	/* Faults are asked of this process. */
 	if (device_listens(device))
 		return -EBUSY;
+	/* No frame waits for that, and the front end is told that it failed. */
+	if (stop)
+		device_drop_transfer(device);
 	if (stop)
 		device_drop_arrivals(device);
 	out->bytes = malloc(writer.size_max);

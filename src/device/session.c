@@ -16,7 +16,8 @@ enum {
 				    | 1 << VL_PROTOCOL_F_MTU | 1 << VL_PROTOCOL_F_BACKEND_REQ
 				    | 1 << VL_PROTOCOL_F_CONFIG | 1 << VL_PROTOCOL_F_RESET_DEVICE
 				    | 1 << VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS
-				    | 1 << VL_PROTOCOL_F_INFLIGHT_SHMFD | 1 << VL_PROTOCOL_F_STATUS,
+				    | 1 << VL_PROTOCOL_F_INFLIGHT_SHMFD | 1 << VL_PROTOCOL_F_STATUS
+				    | 1 << VL_PROTOCOL_F_DEVICE_STATE,
 	MTU_MIN = 68, /* VIRTIO 1.3, 5.1.4.1 */
 };
 
@@ -80,8 +81,9 @@ static int set_features(void *context, uint64_t features)
 	}
 	/* Only a driver that begins anew negotiates, be it for the same. */
 	device_reset_wishes(device);
-	if (same)
-		return 0;
+	int error = device_use_transferred(device);
+	if (same || error < 0)
+		return error;
 	device_reannounce_kicks(device);
 	return device_publish_all(device);
 }
@@ -290,6 +292,16 @@ static int end_postcopy(void *context)
 	return device_end_postcopy(context);
 }
 
+static int begin_transfer(void *context, uint32_t direction, uint32_t phase, int *fd)
+{
+	return device_begin_transfer(context, direction, phase, fd);
+}
+
+static int end_transfer(void *context)
+{
+	return device_end_transfer(context);
+}
+
 /* ---- for who comes after us ---- */
 
 static int get_inflight(void *context, struct vhost_inflight *layout, int *fd)
@@ -451,6 +463,8 @@ static int set_vring_kick(void *context, unsigned index, int fd)
 	/* "Ring states": this message starts the ring, whether the descriptor is readable or not.
 	 */
 	device->queues[index].started = true;
+	/* It is this driver's; the next one has wishes of its own. */
+	device_drop_transfer(device);
 	if (device_live(device, index) == NULL)
 		return device_publish(device, index);
 	/* Its users may wait on the descriptor that was there, and now there may be none. */
@@ -620,6 +634,8 @@ const struct backend_ops device_backend_ops = {
 	.postcopy_fault_address = fault_address,
 	.postcopy_begin = begin_arrivals,
 	.postcopy_end = end_postcopy,
+	.begin_transfer = begin_transfer,
+	.end_transfer = end_transfer,
 	.get_inflight = get_inflight,
 	.set_inflight = set_inflight,
 	.set_vring_size = set_vring_size,

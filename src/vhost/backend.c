@@ -435,6 +435,36 @@ static int postcopy_end(struct backend *backend, struct vhost_message *message)
 	return 0;
 }
 
+/* ---- the device's state ---- */
+
+/* By a file of ours: the front end's own is closed. An error comes without a descriptor. */
+static int set_device_state_fd(struct backend *backend, struct vhost_message *message)
+{
+	const struct vhost_state_transfer wanted = message->payload.state_transfer;
+	int fd = -1;
+
+	if (backend_has(backend, VL_PROTOCOL_F_DEVICE_STATE))
+		(void)backend->config.ops->begin_transfer(
+			backend->config.device, wanted.direction, wanted.phase, &fd
+		);
+	reply_u64(message, fd < 0 ? 1 | VHOST_VRING_NO_FD : 0);
+	while (message->fd_count > 0)
+		close(message->fds[--message->fd_count]);
+	if (fd >= 0)
+		message->fds[message->fd_count++] = fd;
+	return 0;
+}
+
+static int check_device_state(struct backend *backend, struct vhost_message *message)
+{
+	int error = backend_has(backend, VL_PROTOCOL_F_DEVICE_STATE)
+			    ? backend->config.ops->end_transfer(backend->config.device)
+			    : -EOPNOTSUPP;
+
+	reply_u64(message, error < 0 ? 1 : 0);
+	return 0;
+}
+
 /* ---- what is in flight ---- */
 
 /* Without a descriptor, and with a size of zero, there is none. */
@@ -527,19 +557,6 @@ static int set_backend_req_fd(struct backend *backend, struct vhost_message *mes
 
 /* ---- what this device does not have: the answer the specification gives for it ---- */
 
-static int answer_error(struct backend *, struct vhost_message *message)
-{
-	reply_u64(message, 1);
-	return 0;
-}
-
-/* SET_DEVICE_STATE_FD: an error, and no descriptor comes with it. */
-static int answer_no_state(struct backend *, struct vhost_message *message)
-{
-	reply_u64(message, 1 | VHOST_VRING_NO_FD);
-	return 0;
-}
-
 /* CREATE_CRYPTO_SESSION: a negative session id, the last eight bytes of the payload. */
 static int answer_no_session(struct backend *, struct vhost_message *message)
 {
@@ -602,8 +619,8 @@ static const handler handlers[VHOST_REQUEST_COUNT] = {
 	[VHOST_USER_SET_STATUS] = set_status,
 	[VHOST_USER_GET_STATUS] = get_status,
 	[VHOST_USER_GET_SHARED_OBJECT] = answer_nothing,
-	[VHOST_USER_SET_DEVICE_STATE_FD] = answer_no_state,
-	[VHOST_USER_CHECK_DEVICE_STATE] = answer_error,
+	[VHOST_USER_SET_DEVICE_STATE_FD] = set_device_state_fd,
+	[VHOST_USER_CHECK_DEVICE_STATE] = check_device_state,
 	[VHOST_USER_GET_SHMEM_CONFIG] = answer_nothing,
 	/* A network device has nothing in flight that could be skipped. */
 	[VHOST_USER_GET_VRING_BASE_SKIP_DRAIN] = get_vring_base,
@@ -650,7 +667,8 @@ static int send_reply(struct backend *backend, struct vhost_message *message)
 	struct vhost_message reply = {.header = message->header};
 
 	if (message->header.request == VHOST_USER_GET_INFLIGHT_FD
-	    || message->header.request == VHOST_USER_POSTCOPY_ADVISE) {
+	    || message->header.request == VHOST_USER_POSTCOPY_ADVISE
+	    || message->header.request == VHOST_USER_SET_DEVICE_STATE_FD) {
 		reply.fd_count = message->fd_count;
 		memcpy(reply.fds, message->fds, sizeof(reply.fds));
 	}

@@ -41,6 +41,9 @@ struct backend_ops {
 	/* Requests are served from now on. */
 	int (*postcopy_begin)(void *device);
 	int (*postcopy_end)(void *device);
+	/* *fd is the session's then. */
+	int (*begin_transfer)(void *device, uint32_t direction, uint32_t phase, int *fd);
+	int (*end_transfer)(void *device);
 	/* A region for the queue_count rings of queue_size descriptors: sets the other fields, and
 	 * *fd, which is the session's then. */
 	int (*get_inflight)(void *device, struct vhost_inflight *layout, int *fd);

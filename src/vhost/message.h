@@ -130,6 +130,16 @@ struct vhost_inflight {
 	uint16_t queue_size;
 };
 
+struct vhost_state_transfer {
+	uint32_t direction; /* VHOST_STATE_SAVE, VHOST_STATE_LOAD */
+	uint32_t phase;	    /* VHOST_STATE_STOPPED */
+};
+enum {
+	VHOST_STATE_SAVE = 0, /* to the front end */
+	VHOST_STATE_LOAD = 1,
+	VHOST_STATE_STOPPED = 0,
+};
+
 union vhost_payload {
 	uint64_t u64;
 	struct vhost_vring_state state; /* of linux/vhost_types.h: index, num */
@@ -140,6 +150,7 @@ union vhost_payload {
 	struct vhost_log log;
 	struct vhost_iotlb_msg iotlb; /* of linux/vhost_types.h */
 	struct vhost_inflight inflight;
+	struct vhost_state_transfer state_transfer;
 	uint8_t bytes[VHOST_PAYLOAD_MAX];
 };
 
