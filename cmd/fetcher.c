@@ -188,10 +188,10 @@ static int forbid_all_else(int userfaultfd)
 		int call;
 		struct scmp_arg_cmp argument;
 	} bounded[] = {
-		{SCMP_SYS(read), SCMP_A0(SCMP_CMP_EQ, FETCHER_REQUESTS)},
-		{SCMP_SYS(recvmsg), SCMP_A0(SCMP_CMP_EQ, FETCHER_SOCKET)},
-		{SCMP_SYS(sendmsg), SCMP_A0(SCMP_CMP_EQ, FETCHER_SOCKET)},
-		{SCMP_SYS(ioctl), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)userfaultfd)},
+		{SCMP_SYS(read), SCMP_A0(SCMP_CMP_EQ, FETCHER_REQUESTS, 0)},
+		{SCMP_SYS(recvmsg), SCMP_A0(SCMP_CMP_EQ, FETCHER_SOCKET, 0)},
+		{SCMP_SYS(sendmsg), SCMP_A0(SCMP_CMP_EQ, FETCHER_SOCKET, 0)},
+		{SCMP_SYS(ioctl), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)userfaultfd, 0)},
 		{SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
 		{SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
 	};

@@ -43,7 +43,7 @@ struct receiver {
 	struct check_counts counts;
 	struct histogram latency; /* ns */
 	struct gaps gaps;
-	char fault[200];	  /* the first corrupt frame, for people */
+	char fault[200]; /* the first corrupt frame, for people */
 };
 
 /* -ENOMEM. */

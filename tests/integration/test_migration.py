@@ -134,7 +134,7 @@ def receive_while_it_moves(site, guest, target, postcopy, seeded):
 
 @pytest.mark.parametrize("way, variant", WAYS)
 def test_guest_moves_while_it_receives(stack, seeded, say, tmp_path, way, variant):
-    """To and fro, so that each way is gone at least ten times by all the variants."""
+    """There and back, so that each way is gone at least ten times by all the variants."""
     properties, port = VARIANTS[variant]
     site = Site(stack, port)
     guest = site.qemu(0, properties)

@@ -306,8 +306,9 @@ static void a_state_that_is_wrong_changes_nothing(void **)
 	struct front front;
 
 	save_one(&state);
-	front_open(&front, &options);
-	stop(&front);
+	front_attach(&front, &options);
+	front_negotiate(&front, options.features | BIT(VL_F_VERSION_1));
+	assert_int_equal(front_share_memory(&front), 0);
 	for (unsigned i = 0; i < COUNT_OF(wrong); i++) {
 		struct state changed = state;
 
