@@ -169,6 +169,8 @@ static int start_thread(void)
 /* Of both threads. */
 static int forbid_all_else(int userfaultfd)
 {
+	/* brk: what libseccomp frees at the end of this. mmap: what there is later is the guest's.
+	 */
 	static const int allowed[] = {
 		SCMP_SYS(brk),
 		SCMP_SYS(close),

@@ -69,8 +69,9 @@ struct vl_device_config {
 	void (*memory_mapped)(void *context, void *start, size_t size);
 	void (*memory_unmapping)(void *context, void *start, size_t size);
 	/* What needs `attention_changed`. `postcopy`: guests may come here before their memory
-	 * (PAGEFAULT, if the kernel permits it); while one does there is a child process, the
-	 * fetcher: the program virtlane-fetcher, of the place where it was installed or of the
+	 * (PAGEFAULT, if the kernel permits it); from the announcement of one to when all of it is
+	 * here there is a child process, the fetcher, which vl_device_retry() waits for later: the
+	 * program virtlane-fetcher, of the place where it was installed or of the
 	 * environment's VIRTLANE_FETCHER. `iommu`: a driver may be behind an IOMMU of its guest's
 	 * (ACCESS_PLATFORM). */
 	bool postcopy, iommu;
@@ -93,7 +94,7 @@ bool vl_device_record_holds(const struct vl_device *device);
 /* -EINVAL: a number is out of range, or the environment's VIRTLANE_ISA is none of v2, v3, v4,
  * portable; -ENOTSUP: it names what this processor does not have; -ENOMEM. */
 int vl_device_create(const struct vl_device_config *config, struct vl_device **out);
-/* Detaches first. NULL is fine. */
+/* Detaches first. NULL is fine. Waits a second at most for a child process (see `postcopy`). */
 void vl_device_destroy(struct vl_device *device);
 
 /*
@@ -110,8 +111,8 @@ int vl_device_process(struct vl_device *device);
 /* What is to be done when the descriptor of `attention_changed` is readable. -errno as of
  * vl_device_process(). */
 int vl_device_attend(struct vl_device *device);
-/* Now and then, of a device with `postcopy` or `iommu`: what it still waits for is asked for again.
- */
+/* Now and then, of a device with `postcopy` or `iommu`, with a session or without: what it still
+ * waits for is asked for again, and children that have ended are waited for. */
 void vl_device_retry(struct vl_device *device);
 /* Close the session, stop and forget all queues, unmap the peer's memory. */
 void vl_device_detach(struct vl_device *device);

@@ -13,8 +13,11 @@ class Relay:
 
     IDLE = 0.5  # seconds without a byte: what was to be said has been said
 
-    def __init__(self, path, target):
+    def __init__(self, path, target, exchange=None):
+        """exchange(message, fds): the descriptors to be passed on instead of a vhost-user message's own; then
+        nothing may be cut."""
         self.target = target
+        self._exchange = exchange
         self.passed = 0
         self.connections = 0
         self._budget = None  # bytes after which the next connection breaks off; None: it does not
@@ -85,13 +88,28 @@ class Relay:
                 self.passed += size
         self._budget += 1
 
-    @staticmethod
-    def _pass_piece(source, target, room):
+    def _pass_piece(self, source, target, room):
         data, fds, _, _ = socket.recv_fds(source, room, 16)
         try:
-            if data:
+            if fds and self._exchange:
+                # Messages before it, without descriptors, may have come with it.
+                begin = self._last_message(data)
+                if begin:
+                    target.sendall(data[:begin])
+                socket.send_fds(target, [data[begin:]], self._exchange(data[begin:], fds))
+            elif data:
                 socket.send_fds(target, [data], fds)
         finally:
             for fd in fds:
                 os.close(fd)
         return len(data)
+
+    @staticmethod
+    def _last_message(data):
+        """Where the last vhost-user message begins."""
+        begin = 0
+        while True:
+            end = begin + 12 + int.from_bytes(data[begin + 8 : begin + 12], "little")
+            if end >= len(data):
+                return begin
+            begin = end

@@ -16,6 +16,10 @@
 #include "net/frame.h"
 #include "vhost/signal.h"
 
+enum {
+	FETCHER_END_MS = 1000,
+};
+
 void device_explain(struct vl_device *device, const char *format, ...)
 {
 	char reason[BACKEND_REASON_SIZE];
@@ -52,6 +56,15 @@ bool device_has_control(const struct vl_device *device)
 bool device_is_control(const struct vl_device *device, unsigned index)
 {
 	return device_has_control(device) && index == device_control_index(device);
+}
+
+bool device_any_started(const struct vl_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		if (device->queues[i].started)
+			return true;
+	}
+	return false;
 }
 
 unsigned device_usable_pairs(const struct vl_device *device)
@@ -258,6 +271,7 @@ void device_reset(struct vl_device *device)
 	device->status = 0;
 	device->mtu = device->config.mtu;
 	memcpy(device->mac, device->config.mac, sizeof(device->mac));
+	device_drop_transfer(device);
 	device_reset_wishes(device);
 	for (unsigned pair = 0; pair < device->config.queue_pairs; pair++)
 		device_queue_changed(device, 2 * pair);
@@ -325,8 +339,9 @@ void vl_device_destroy(struct vl_device *device)
 	if (device == NULL)
 		return;
 	vl_device_detach(device);
-	if (device->fetcher >= 0)
-		(void)arrivals_reap(device->fetcher, true);
+	/* In the end it is somebody else's: of who waits for our children when we are gone. */
+	if (device->fetcher >= 0 && !arrivals_reap(device->fetcher, FETCHER_END_MS))
+		close(device->fetcher);
 	free(device);
 }
 

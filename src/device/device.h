@@ -161,6 +161,7 @@ unsigned device_control_index(const struct vl_device *device);
 /* Whether the driver has negotiated it, and its index is one that vhost-user can express. */
 bool device_has_control(const struct vl_device *device);
 bool device_is_control(const struct vl_device *device, unsigned index);
+bool device_any_started(const struct vl_device *device);
 /* Pairs that the features let a driver use. */
 unsigned device_usable_pairs(const struct vl_device *device);
 
@@ -281,6 +282,13 @@ int device_end_transfer(struct vl_device *device);
  * what has come. */
 int device_use_transferred(struct vl_device *device);
 void device_drop_transfer(struct vl_device *device);
+/* The driver is reset: it may be about to leave, and its state be asked for. */
+void device_keep_state(struct vl_device *device);
+/* What a process that comes after us has to be told; NULL: nothing. */
+const void *device_transferred(const struct vl_device *device, bool *loads);
+/* Bytes of that. */
+size_t device_transferred_size(void);
+int device_set_transferred(struct vl_device *device, const void *state, bool loads);
 
 /* ---- session.c: what the session calls ---- */
 

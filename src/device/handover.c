@@ -43,6 +43,7 @@ struct saved_device {
 	uint8_t status, mac[6];
 	uint16_t mtu, link_status;
 	bool has_log, has_inflight, has_log_fd, log_fd_is_socket, has_request_fd, has_filter;
+	bool has_transferred, transferred_loads;
 	struct vhost_inflight inflight_layout;
 };
 
@@ -141,6 +142,9 @@ static void put_device(struct writer *writer, struct vl_device *device)
 	const struct vhost_reader *reader = &backend->reader;
 	const struct receive_filter *filter =
 		atomic_load_explicit(&device->filter, memory_order_relaxed);
+	bool loads = false;
+	/* One that is under way fails. */
+	const void *transferred = device_transferred(device, &loads);
 	struct saved_device saved = {
 		.magic = STATE_MAGIC,
 		.version = STATE_VERSION,
@@ -164,6 +168,8 @@ static void put_device(struct writer *writer, struct vl_device *device)
 		.log_fd_is_socket = is_socket(device->log_fd),
 		.has_request_fd = backend->request_fd >= 0,
 		.has_filter = filter != NULL,
+		.has_transferred = transferred != NULL,
+		.transferred_loads = loads,
 		.inflight_layout = device->inflight_layout,
 	};
 
@@ -177,6 +183,8 @@ static void put_device(struct writer *writer, struct vl_device *device)
 	put_memory(writer, device->inflight);
 	if (filter != NULL)
 		put(writer, filter, sizeof(*filter));
+	if (transferred != NULL)
+		put(writer, transferred, device_transferred_size());
 	/* As it lies in memory: `have` counts the gap behind the header, too. */
 	put(writer, &reader->message, reader->have);
 	for (unsigned i = 0; i < reader->message.fd_count; i++)
@@ -192,7 +200,8 @@ static int save(struct vl_device *device, struct vl_device_state *out, bool stop
 	struct writer writer = {
 		.state = out,
 		.size_max = sizeof(struct saved_device) + regions * sizeof(struct saved_region)
-			    + sizeof(struct receive_filter) + sizeof(struct vhost_message)
+			    + sizeof(struct receive_filter) + device_transferred_size()
+			    + sizeof(struct vhost_message)
 			    + device->queue_count * sizeof(struct saved_queue),
 		.fds_max = 3 + regions + VHOST_FDS_MAX + 3 * device->queue_count,
 	};
@@ -203,9 +212,6 @@ static int save(struct vl_device *device, struct vl_device_state *out, bool stop
 	/* Faults are asked of this process. */
 	if (device_listens(device))
 		return -EBUSY;
-	/* No frame waits for that, and the front end is told that it failed. */
-	if (stop)
-		device_drop_transfer(device);
 	if (stop)
 		device_drop_arrivals(device);
 	out->bytes = malloc(writer.size_max);
@@ -388,6 +394,17 @@ static int get_filter(struct reader *reader, struct vl_device *device)
 }
 
 /* The message that the other process was reading. */
+static int get_transferred(struct reader *reader, struct vl_device *device, bool loads)
+{
+	void *state = malloc(device_transferred_size());
+	int error = state == NULL ? -ENOMEM : get(reader, state, device_transferred_size());
+
+	if (error == 0)
+		error = device_set_transferred(device, state, loads);
+	free(state);
+	return error;
+}
+
 static int
 get_message(struct reader *reader, struct vhost_reader *to, const struct saved_device *saved)
 {
@@ -467,6 +484,8 @@ static int get_device(
 		error = get_memory(reader, device, saved->has_inflight, &device->inflight, why);
 	if (error == 0 && saved->has_filter)
 		error = get_filter(reader, device);
+	if (error == 0 && saved->has_transferred)
+		error = get_transferred(reader, device, saved->transferred_loads);
 	if (error == 0)
 		error = get_message(reader, &device->backend->reader, saved);
 	for (unsigned i = 0; error == 0 && i < device->queue_count; i++)

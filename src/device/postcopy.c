@@ -38,7 +38,7 @@ void device_retry_arrivals(struct vl_device *device)
 {
 	if (device->arrivals != NULL)
 		arrivals_retry(device->arrivals);
-	if (device->fetcher >= 0 && arrivals_reap(device->fetcher, false))
+	if (device->fetcher >= 0 && arrivals_reap(device->fetcher, 0))
 		device->fetcher = -1;
 }
 
@@ -60,6 +60,7 @@ static int start_arrivals(struct vl_device *device)
 		device_explain(device, "POSTCOPY_ADVISE: %s", why);
 		return -EBUSY;
 	}
+	device->advised = true;
 	int error = device_want_attention(device);
 	if (error >= 0)
 		error = arrivals_create(&device->arrivals);
@@ -69,7 +70,6 @@ static int start_arrivals(struct vl_device *device)
 		device_drop_arrivals(device);
 		device_explain(device, "POSTCOPY_ADVISE: not possible: %s", strerror(-error));
 	}
-	device->advised = error == 0;
 	return error;
 }
 

@@ -28,15 +28,6 @@ static uint64_t get_features(void *context)
 	return device->offered.word[0];
 }
 
-static bool any_started(const struct vl_device *device)
-{
-	for (unsigned i = 0; i < device->queue_count; i++) {
-		if (device->queues[i].started)
-			return true;
-	}
-	return false;
-}
-
 static int set_features(void *context, uint64_t features)
 {
 	struct vl_device *device = context;
@@ -70,7 +61,7 @@ static int set_features(void *context, uint64_t features)
 	/* A driver that begins anew, be it for the same, has stopped its rings; QEMU sends this
 	 * once for each pair, while those of the first ones run. */
 	if (device->iotlb != NULL && changed != UINT64_C(1) << VL_F_LOG_ALL
-	    && !(same && any_started(device)))
+	    && !(same && device_any_started(device)))
 		device_forget_translations(device);
 	/* That is the front end's, at both ends of a migration; the driver does not notice. */
 	if (changed == UINT64_C(1) << VL_F_LOG_ALL) {
@@ -80,6 +71,8 @@ static int set_features(void *context, uint64_t features)
 		return device_publish_all(device);
 	}
 	/* Only a driver that begins anew negotiates, be it for the same. */
+	if (same && device_any_started(device))
+		return 0;
 	device_reset_wishes(device);
 	int error = device_use_transferred(device);
 	if (same || error < 0)
@@ -580,6 +573,7 @@ static int set_status(void *context, uint8_t status)
 	device->status = status;
 	/* Status 0 is a reset (2.1); rings are stopped by messages of their own. */
 	if (status == 0) {
+		device_keep_state(device);
 		device_reset_wishes(device);
 		/* QEMU takes nothing back of what the driver had. */
 		if (device->iotlb != NULL) {

@@ -18,7 +18,7 @@ enum {
 	STATE_VERSION = 1,
 	STATE_SIZE_MAX = 1 << 16, /* bytes, of a later version, too */
 };
-static const uint8_t state_magic[8] = "virtlane";
+static const uint8_t state_magic[8] = "virtlane", state_end[8] = "is-whole";
 
 /* Little-endian: the other machine may be of another kind. Without a filter what follows
  * has_filter means nothing. */
@@ -36,13 +36,16 @@ struct state {
 	uint8_t unicast[FILTER_MACS_MAX][6];
 	uint8_t multicast[FILTER_MACS_MAX][6];
 	uint64_t vlans[4096 / 64];
+	uint8_t end[8];
 };
-static_assert(sizeof(struct state) == 64 + 2 * 6 * FILTER_MACS_MAX + 512, "without holes");
+static_assert(sizeof(struct state) == 72 + 2 * 6 * FILTER_MACS_MAX + 512, "without holes");
 
+/* Without a file: the state of a driver that is not here. Either it has come, and its driver goes
+ * on here; or it was reset after its rings were stopped, as QEMU does to leave. */
 struct transfer {
-	int fd; /* -1: it has come */
+	int fd;
 	bool loads;
-	struct state state; /* that has come */
+	struct state state;
 };
 
 /* Bits of `modes`, from the lowest on. */
@@ -93,26 +96,53 @@ static void put_filter(struct state *state, const struct receive_filter *filter)
 		state->vlans[i] = htole64(filter->vlans[i]);
 }
 
-static int write_state(const struct vl_device *device, int fd)
+static void get_state(const struct vl_device *device, struct state *state)
 {
 	const struct receive_filter *filter =
 		atomic_load_explicit(&((struct vl_device *)device)->filter, memory_order_relaxed);
-	struct state state = {
+
+	*state = (struct state){
 		.version = htole32(STATE_VERSION),
-		.size = htole32(sizeof(state)),
+		.size = htole32(sizeof(*state)),
 		.features = htole64(driver_features(device)),
-		.guest_offloads = htole64(device->guest_offloads),
+		.guest_offloads = htole64(device->guest_offloads & driver_features(device)),
 		.chosen_pairs = htole32(atomic_load_explicit(
 			&((struct vl_device *)device)->chosen_pairs, memory_order_relaxed
 		)),
 	};
-
-	memcpy(state.magic, state_magic, sizeof(state.magic));
+	memcpy(state->magic, state_magic, sizeof(state->magic));
+	memcpy(state->end, state_end, sizeof(state->end));
 	if (filter != NULL)
-		put_filter(&state, filter);
-	/* From the beginning, where the front end's first read is to be. */
-	ssize_t written = pwrite(fd, &state, sizeof(state), 0);
-	return written == sizeof(state) ? 0 : written < 0 ? -errno : -EIO;
+		put_filter(state, filter);
+}
+
+static bool is_elsewhere(const struct transfer *transfer)
+{
+	return transfer != NULL && transfer->fd < 0;
+}
+
+static struct transfer *new_transfer(struct vl_device *device, bool loads)
+{
+	struct transfer *transfer = malloc(sizeof(*transfer));
+
+	if (transfer == NULL)
+		return NULL;
+	*transfer = (struct transfer){.fd = -1, .loads = loads};
+	if (is_elsewhere(device->transfer))
+		transfer->state = device->transfer->state;
+	else
+		get_state(device, &transfer->state);
+	device_drop_transfer(device);
+	device->transfer = transfer;
+	return transfer;
+}
+
+void device_keep_state(struct vl_device *device)
+{
+	if (device->transfer != NULL || device_any_started(device))
+		device_drop_transfer(device);
+	else
+		(void)new_transfer(device, false);
 }
 
 /* ---- to the device ---- */
@@ -127,7 +157,8 @@ static const char *why_wrong(const struct vl_device *device, const struct state 
 	if (got < (ssize_t)sizeof(*state) || le32toh(state->size) != sizeof(*state)
 	    || le64toh(state->guest_offloads) & ~le64toh(state->features)
 	    || le32toh(state->unicast_count) > FILTER_MACS_MAX
-	    || le32toh(state->multicast_count) > FILTER_MACS_MAX)
+	    || le32toh(state->multicast_count) > FILTER_MACS_MAX
+	    || memcmp(state->end, state_end, sizeof(state->end)) != 0)
 		return "it is damaged";
 	if (le32toh(state->chosen_pairs) > device->config.queue_pairs)
 		return "it is of a device with more queue pairs";
@@ -171,7 +202,7 @@ int device_use_transferred(struct vl_device *device)
 {
 	const struct transfer *transfer = device->transfer;
 
-	if (transfer == NULL || !transfer->loads || transfer->fd >= 0
+	if (!is_elsewhere(transfer) || !transfer->loads
 	    || le64toh(transfer->state.features) != driver_features(device))
 		return 0;
 	struct receive_filter *filter = NULL;
@@ -179,6 +210,7 @@ int device_use_transferred(struct vl_device *device)
 		filter = take_filter(&transfer->state);
 		if (filter == NULL)
 			return -ENOMEM;
+		memcpy(device->mac, filter->mac, sizeof(device->mac));
 	}
 	device_set_filter(device, filter);
 	device_update_offloads(device, le64toh(transfer->state.guest_offloads));
@@ -195,39 +227,37 @@ static const char *why_not(const struct vl_device *device, uint32_t direction, u
 {
 	if (direction > VHOST_STATE_LOAD || phase != VHOST_STATE_STOPPED)
 		return "no such direction or phase";
-	for (unsigned i = 0; i < device->queue_count; i++) {
-		if (device->queues[i].started)
-			return "a ring has not been stopped";
-	}
-	return NULL;
+	return device_any_started(device) ? "a ring has not been stopped" : NULL;
 }
 
-/* One for us, and one for the front end, which share a position. */
+/* One for us, and one for the front end, which share a position: it begins at 0. */
+static int prepare_file(const struct transfer *transfer, int *fd)
+{
+	const struct state *state = &transfer->state;
+	int file = transfer->fd, error = 0;
+
+	if (transfer->loads)
+		error = ftruncate(file, STATE_SIZE_MAX);
+	else if (pwrite(file, state, sizeof(*state), 0) != sizeof(*state))
+		error = -1;
+	/* It must not take more of our memory than that. */
+	int seals =
+		F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL | (transfer->loads ? 0 : F_SEAL_WRITE);
+	if (error == 0)
+		error = fcntl(file, F_ADD_SEALS, seals);
+	if (error == 0)
+		*fd = fcntl(file, F_DUPFD_CLOEXEC, 0);
+	return error < 0 || *fd < 0 ? -EIO : 0;
+}
+
 static int open_file(struct vl_device *device, bool loads, int *fd)
 {
-	int file = memfd_create("virtlane-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct transfer *transfer = new_transfer(device, loads);
 
-	if (file < 0)
-		return -errno;
-	device->transfer = calloc(1, sizeof(*device->transfer));
-	if (device->transfer == NULL) {
-		close(file);
+	if (transfer == NULL)
 		return -ENOMEM;
-	}
-	*device->transfer = (struct transfer){.fd = file, .loads = loads};
-	int error = 0;
-	if (loads)
-		error = ftruncate(file, STATE_SIZE_MAX) < 0 ? -errno : 0;
-	else
-		error = write_state(device, file);
-	/* It must not take more of our memory than that. */
-	int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL | (loads ? 0 : F_SEAL_WRITE);
-	if (error == 0 && fcntl(file, F_ADD_SEALS, seals) < 0)
-		error = -errno;
-	if (error == 0) {
-		*fd = fcntl(file, F_DUPFD_CLOEXEC, 0);
-		error = *fd < 0 ? -errno : 0;
-	}
+	transfer->fd = memfd_create("virtlane-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int error = transfer->fd < 0 ? -errno : prepare_file(transfer, fd);
 	if (error < 0)
 		device_drop_transfer(device);
 	return error;
@@ -241,7 +271,6 @@ int device_begin_transfer(struct vl_device *device, uint32_t direction, uint32_t
 		device_explain(device, "SET_DEVICE_STATE_FD: %s", why);
 		return -EINVAL;
 	}
-	device_drop_transfer(device);
 	return open_file(device, direction == VHOST_STATE_LOAD, fd);
 }
 
@@ -253,8 +282,40 @@ int device_end_transfer(struct vl_device *device)
 		device_explain(device, "CHECK_DEVICE_STATE: nothing was transferred");
 		return -EINVAL;
 	}
-	int error = transfer->loads ? read_state(device) : 0;
-	if (error < 0 || !transfer->loads)
+	if (!transfer->loads) {
+		close(transfer->fd);
+		transfer->fd = -1;
+		return 0;
+	}
+	int error = read_state(device);
+	if (error < 0)
 		device_drop_transfer(device);
 	return error < 0 ? error : device_use_transferred(device);
+}
+
+/* ---- for who comes after us ---- */
+
+size_t device_transferred_size(void)
+{
+	return sizeof(struct state);
+}
+
+const void *device_transferred(const struct vl_device *device, bool *loads)
+{
+	const struct transfer *transfer = device->transfer;
+
+	if (!is_elsewhere(transfer))
+		return NULL;
+	*loads = transfer->loads;
+	return &transfer->state;
+}
+
+int device_set_transferred(struct vl_device *device, const void *state, bool loads)
+{
+	struct transfer *transfer = new_transfer(device, loads);
+
+	if (transfer == NULL)
+		return -ENOMEM;
+	memcpy(&transfer->state, state, sizeof(transfer->state));
+	return why_wrong(device, &transfer->state, sizeof(transfer->state)) == NULL ? 0 : -EINVAL;
 }

@@ -22,6 +22,7 @@
 
 enum {
 	START_MS = 2000,
+	END_MS = 1000,
 	REPLIES_MAX = 256, /* at once */
 };
 /* Where the fetcher maps regions: below what a program has by itself, on any processor, and in
@@ -50,6 +51,7 @@ struct arrivals {
 	int process;  /* pidfd of the fetcher */
 	int socket, requests;
 	bool lost;   /* the fetcher cannot be talked to any more */
+	bool told;   /* and that has been said */
 	bool failed; /* a page was said to be there, and was not */
 	uint64_t next_address;
 	uint64_t orders; /* that were given */
@@ -211,11 +213,10 @@ int arrivals_create(struct arrivals **out)
 	if (error == 0)
 		error = await_fetcher(arrivals);
 	if (error < 0) {
-		/* What it has to do with the front end is nothing yet. */
 		int process = arrivals_destroy(arrivals);
 
-		if (process >= 0)
-			(void)arrivals_reap(process, true);
+		if (process >= 0 && !arrivals_reap(process, END_MS))
+			close(process);
 		return error;
 	}
 	*out = arrivals;
@@ -242,13 +243,15 @@ int arrivals_destroy(struct arrivals *arrivals)
 	return process;
 }
 
-bool arrivals_reap(int process, bool wait)
+bool arrivals_reap(int process, int milliseconds)
 {
+	struct pollfd end = {.fd = process, .events = POLLIN};
 	siginfo_t info = {0};
 	int result;
 
+	(void)poll(&end, 1, milliseconds);
 	do
-		result = waitid(P_PIDFD, (id_t)process, &info, WEXITED | (wait ? 0 : WNOHANG));
+		result = waitid(P_PIDFD, (id_t)process, &info, WEXITED | WNOHANG);
 	while (result < 0 && errno == EINTR);
 	/* An error: somebody else has waited for it. */
 	if (result == 0 && info.si_pid == 0)
@@ -306,6 +309,8 @@ int arrivals_attend(struct arrivals *arrivals)
 {
 	bool came = false;
 
+	if (arrivals->lost && arrivals->told)
+		return 0;
 	for (unsigned i = 0; i < REPLIES_MAX; i++) {
 		struct fetcher_page page;
 		int fd;
@@ -318,7 +323,8 @@ int arrivals_attend(struct arrivals *arrivals)
 			close(fd);
 		if (got != sizeof(page) || arrivals->lost) {
 			arrivals->lost = true;
-			return -EPIPE;
+			arrivals->told = !came;
+			return came ? 1 : -EPIPE;
 		}
 		struct arriving *arriving = find(arrivals, page.address);
 		if (arriving == NULL
@@ -457,12 +463,14 @@ static void ask(struct arriving *arriving, uint64_t page)
 	if (has(arriving->asked, page, memory_order_relaxed)
 	    || atomic_fetch_or_explicit(asked, bit, memory_order_relaxed) & bit)
 		return;
-	/* If there is no room: the next look asks again. */
+	/* If there is no room the next look asks again; of a fetcher that is gone, a look now and
+	 * then is enough. */
 	if (send(arriving->arrivals->requests,
 		 &request,
 		 sizeof(request),
 		 MSG_DONTWAIT | MSG_NOSIGNAL)
-	    < 0)
+		    < 0
+	    && errno == EAGAIN)
 		atomic_fetch_and_explicit(asked, ~bit, memory_order_relaxed);
 }
 

@@ -29,15 +29,16 @@ int arrivals_create(struct arrivals **out);
 /* No region may be left. Returns what is to be given to arrivals_reap() from time to time: how long
  * the fetcher takes to end is up to the front end. */
 int arrivals_destroy(struct arrivals *arrivals);
-/* Whether that process has ended and nothing is left of it; with `wait` it is waited for. */
-bool arrivals_reap(int process, bool wait);
+/* Whether that process has ended and nothing is left of it; waits for so long at most. */
+bool arrivals_reap(int process, int milliseconds);
 /* The userfaultfd that asks for pages: for the front end. It stays ours. */
 int arrivals_fault_fd(const struct arrivals *arrivals);
 
 /* Readable when arrivals_attend() has something to do. It stays ours. */
 int arrivals_socket(const struct arrivals *arrivals);
-/* Returns 1 if pages have come that somebody had asked for, or 0; -EPIPE: the fetcher is gone, and
- * the socket is not to be polled any more. Pages that are asked for then come when they come. */
+/* Returns 1 if pages have come that somebody had asked for, or 0; -EPIPE, once: the fetcher is
+ * gone, and the socket is not to be polled any more. Pages that are asked for then come when they
+ * come. */
 int arrivals_attend(struct arrivals *arrivals);
 /* Now and then: ask again for what had come and was not there. */
 void arrivals_retry(struct arrivals *arrivals);

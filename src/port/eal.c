@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* DPDK's environment, started from inside with defaults that work on any machine. */
+#include <errno.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +17,9 @@ enum {
 };
 
 static atomic_bool started;
+/* The control thread's. EAL keeps what it has begun, so that another try says nothing. */
+static int failed;
+static struct error failure;
 
 bool eal_runs(void)
 {
@@ -30,6 +35,10 @@ int eal_start(struct error *error)
 
 	if (eal_runs())
 		return 0;
+	if (failed != 0) {
+		*error = failure;
+		return failed;
+	}
 	(void)snprintf(lcores, sizeof(lcores), "0@(0-%ld)", cpus - 1);
 	if (cpus == 1)
 		(void)snprintf(lcores, sizeof(lcores), "0@0");
@@ -61,10 +70,24 @@ int eal_start(struct error *error)
 		(void)snprintf(kept[argc], sizeof(kept[argc]), "%s", arguments[argc]);
 		argv[argc] = kept[argc];
 	}
-	if (rte_eal_init(argc, argv) < 0)
-		return error_set(
-			error, -rte_errno, "cannot start DPDK: %s", rte_strerror(rte_errno)
+	/* It would give this thread, and what that starts, all CPUs. */
+	cpu_set_t before;
+	bool known = sched_getaffinity(0, sizeof(before), &before) == 0;
+	rte_errno = 0;
+	int result = rte_eal_init(argc, argv);
+	int why = rte_errno != 0 ? rte_errno : EIO;
+	if (known)
+		(void)sched_setaffinity(0, sizeof(before), &before);
+	if (result < 0) {
+		failed = error_set(
+			&failure,
+			-why,
+			"cannot start DPDK, which can be tried once: %s",
+			rte_strerror(why)
 		);
+		*error = failure;
+		return failed;
+	}
 	atomic_store_explicit(&started, true, memory_order_release);
 	return 0;
 }

@@ -65,6 +65,10 @@ static void describe_session(
 		return;
 	}
 	out->state = device->pairs_up > 0 ? PORT_UP : PORT_CONNECTED;
+	/* Such as that nobody asks for its pages. */
+	if (out->state == PORT_UP && device->memory_arrives)
+		(void
+		)snprintf(out->reason, sizeof(out->reason), "%s", vl_device_reason(vhost->device));
 	if (out->state == PORT_UP)
 		return;
 	if (device->memory_arrives)
@@ -95,13 +99,7 @@ void vhost_status(const struct port *port, struct port_status *out)
 		describe_session(vhost, &device, out);
 	else
 		describe_waiting(vhost, out);
-	const char *refused = device.attached ? vl_device_reason(vhost->device) : "";
-	(void)snprintf(
-		out->last_error,
-		sizeof(out->last_error),
-		"%s",
-		refused[0] != '\0' ? refused : vhost->last_error
-	);
+	(void)snprintf(out->last_error, sizeof(out->last_error), "%s", vhost->last_error);
 	(void)snprintf(out->last_message, sizeof(out->last_message), "%s", device.last_message);
 	memcpy(out->peer, vhost->peer, sizeof(out->peer));
 	memcpy(out->features, device.features.word, sizeof(out->features));

@@ -222,8 +222,10 @@ static void update_now(struct worker *worker, uint64_t cycles)
 	if (cycles < worker->now_until)
 		return;
 	/* For caches of its own in pools of mbufs. */
-	if (!worker->in_eal && eal_runs())
+	if (!worker->saw_eal && eal_runs()) {
+		worker->saw_eal = true;
 		worker->in_eal = rte_thread_register() == 0;
+	}
 	worker->now = switch_now();
 	worker->now_until = cycles + tsc_hz() / 100;
 }

@@ -112,6 +112,7 @@ struct worker {
 	struct counters *counters; /* PORTS_MAX elements */
 
 	/* the worker's */
+	bool saw_eal;	 /* it runs */
 	bool in_eal;	 /* registered there */
 	uint32_t now;	 /* second, of the monotonic clock */
 	unsigned source; /* port that the burst came from */

@@ -162,7 +162,7 @@ def test_without_its_fetcher_a_guest_gets_its_pages_when_they_come(rig, guest, s
     assert guest.asked() == guest.BUFFERS
     (fetcher,) = fetchers(rig.switch.pid)
     os.kill(int(fetcher), signal.SIGKILL)
-    until(lambda: "has ended" in rig.switch.show("vm")["last_error"], "word of it")
+    until(lambda: "has ended" in rig.switch.show("vm")["reason"], "word of it")
     rig.others_go_on()
     guest.write(guest.buffer(), content)
     rig.witness.expect(frame)
