@@ -75,6 +75,9 @@ struct vl_device_config {
 	 * environment's VIRTLANE_FETCHER. `iommu`: a driver may be behind an IOMMU of its guest's
 	 * (ACCESS_PLATFORM). */
 	bool postcopy, iommu;
+	/* What the driver has said by the control queue can go along to another back end
+	 * (DEVICE_STATE). Front ends may move its guest only to one that offers this, too. */
+	bool device_state;
 	/* A descriptor that is readable when vl_device_attend() has something to do; -1: none. The
 	 * old one is closed after the call. Control thread. */
 	void (*attention_changed)(void *context, int old_fd, int new_fd);

@@ -286,6 +286,17 @@ const struct setting port_setting_table[] = {
 			"if it has one queue pair.",
 	},
 	{
+		.name = "device-state",
+		.codec = &codec_bool,
+		.argument = "yes|no",
+		.preset = "no",
+		.kinds = KIND(VHOST),
+		PORT_FIELD(device_state),
+		.help = "What a driver has said by a control queue that is served here goes along "
+			"when it moves (DEVICE_STATE). QEMU then moves guests only to back ends "
+			"that offer it, too.",
+	},
+	{
 		.name = "mode",
 		.codec = &codec_mode,
 		.argument = "OCTAL",

@@ -16,8 +16,7 @@ enum {
 				    | 1 << VL_PROTOCOL_F_MTU | 1 << VL_PROTOCOL_F_BACKEND_REQ
 				    | 1 << VL_PROTOCOL_F_CONFIG | 1 << VL_PROTOCOL_F_RESET_DEVICE
 				    | 1 << VL_PROTOCOL_F_CONFIGURE_MEM_SLOTS
-				    | 1 << VL_PROTOCOL_F_INFLIGHT_SHMFD | 1 << VL_PROTOCOL_F_STATUS
-				    | 1 << VL_PROTOCOL_F_DEVICE_STATE,
+				    | 1 << VL_PROTOCOL_F_INFLIGHT_SHMFD | 1 << VL_PROTOCOL_F_STATUS,
 	MTU_MIN = 68, /* VIRTIO 1.3, 5.1.4.1 */
 };
 
@@ -657,6 +656,7 @@ struct backend_config device_backend_config(struct vl_device *device)
 		.queue_num = device->config.queue_pairs,
 		.protocol_features =
 			OFFERED_PROTOCOL_FEATURES
+			| (uint64_t)device->config.device_state << VL_PROTOCOL_F_DEVICE_STATE
 			| (uint64_t)(device->config.postcopy && arrivals_are_possible())
 				  << VL_PROTOCOL_F_PAGEFAULT,
 	};

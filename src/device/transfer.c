@@ -139,9 +139,13 @@ static struct transfer *new_transfer(struct vl_device *device, bool loads)
 
 void device_keep_state(struct vl_device *device)
 {
-	if (device->transfer != NULL || device_any_started(device))
-		device_drop_transfer(device);
-	else
+	struct transfer *transfer = device->transfer;
+
+	/* It may be reset twice. */
+	if (is_elsewhere(transfer) && !transfer->loads)
+		return;
+	device_drop_transfer(device);
+	if (transfer == NULL && !device_any_started(device))
 		(void)new_transfer(device, false);
 }
 

@@ -70,10 +70,10 @@ struct port_settings {
 	/* PORT_VHOST, PORT_VIRTIO: exactly one of listen and connect is not empty */
 	char listen[PATH_MAX];
 	char connect[PATH_MAX];
-	uid_t owner;	      /* of the listening socket; (uid_t)-1: the daemon's */
-	gid_t group;	      /* (gid_t)-1: the daemon's */
-	mode_t mode;	      /* 0660 */
-	bool iommu, postcopy; /* PORT_VHOST: offered */
+	uid_t owner;			    /* of the listening socket; (uid_t)-1: the daemon's */
+	gid_t group;			    /* (gid_t)-1: the daemon's */
+	mode_t mode;			    /* 0660 */
+	bool iommu, postcopy, device_state; /* PORT_VHOST: offered */
 
 	/* PORT_TAP */
 	char interface[IFNAMSIZ]; /* empty: the port's name */

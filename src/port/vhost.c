@@ -557,6 +557,7 @@ static int open_device(struct port_vhost *vhost)
 		 * with the guest half moved. Not offered, it says so before it begins. */
 		.postcopy = settings->postcopy && settings->queues == 1,
 		.iommu = settings->iommu,
+		.device_state = settings->device_state,
 		.attention_changed = on_attention_changed,
 		.announce = on_announce,
 		.memory_mapped = on_memory_mapped,

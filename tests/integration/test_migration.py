@@ -94,7 +94,7 @@ class Site:
 
 VARIANTS = {
     "split": ("", {}),
-    "packed": ("packed=on", {}),
+    "packed": ("packed=on", {"device_state": "yes"}),
     "no-mergeable": ("mrg_rxbuf=off", {}),
     "two-pairs": ("", {"queues": 2}),
 }

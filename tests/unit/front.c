@@ -88,6 +88,7 @@ void front_attach(struct front *front, const struct front_options *options)
 		.control_kick_changed = on_control_kick_changed,
 		.postcopy = options->postcopy,
 		.iommu = options->iommu,
+		.device_state = options->device_state,
 		.attention_changed = on_attention_changed,
 		.announce = on_announce,
 		.context = front,

@@ -39,8 +39,8 @@ struct front_options {
 	bool control;	    /* start a control queue, too */
 	uint32_t start;	    /* index (split) or slot (packed) at which the rings begin */
 	struct vl_features withheld;
-	void *record;	      /* vl_device_config.record */
-	bool postcopy, iommu; /* of vl_device_config */
+	void *record;			    /* vl_device_config.record */
+	bool postcopy, iommu, device_state; /* of vl_device_config */
 };
 
 struct front {
