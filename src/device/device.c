@@ -16,10 +16,6 @@
 #include "net/frame.h"
 #include "vhost/signal.h"
 
-enum {
-	FETCHER_END_MS = 1000,
-};
-
 void device_explain(struct vl_device *device, const char *format, ...)
 {
 	char reason[BACKEND_REASON_SIZE];
@@ -339,9 +335,8 @@ void vl_device_destroy(struct vl_device *device)
 	if (device == NULL)
 		return;
 	vl_device_detach(device);
-	/* In the end it is somebody else's: of who waits for our children when we are gone. */
-	if (device->fetcher >= 0 && !arrivals_reap(device->fetcher, FETCHER_END_MS))
-		close(device->fetcher);
+	if (device->fetcher >= 0)
+		(void)arrivals_reap(device->fetcher, true);
 	free(device);
 }
 

@@ -2,9 +2,9 @@
 /*
  * A guest that is migrated here by postcopy (vhost-user, "Migration"): it runs while its pages
  * still arrive, see memory/arrivals.h. In the order of its messages: the front end gets a
- * userfaultfd (ADVISE); from LISTEN on, regions it shares are mapped twice, and it is told where
- * touches are requests; when it has said that it is ready to serve them, we begin; END: all is
- * here.
+ * userfaultfd (ADVISE); from LISTEN on, regions it shares are mapped by the fetcher, too, and it is
+ * told where touches are requests; when it has said that it is ready to serve them, we begin; END:
+ * all is here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ void device_retry_arrivals(struct vl_device *device)
 {
 	if (device->arrivals != NULL)
 		arrivals_retry(device->arrivals);
-	if (device->fetcher >= 0 && arrivals_reap(device->fetcher, 0))
+	if (device->fetcher >= 0 && arrivals_reap(device->fetcher, false))
 		device->fetcher = -1;
 }
 

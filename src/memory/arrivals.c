@@ -163,7 +163,6 @@ static int await_fetcher(struct arrivals *arrivals)
 {
 	struct pollfd start = {.fd = arrivals->socket, .events = POLLIN};
 	struct fetcher_greeting greeting;
-
 	int ready;
 
 	do
@@ -215,8 +214,8 @@ int arrivals_create(struct arrivals **out)
 	if (error < 0) {
 		int process = arrivals_destroy(arrivals);
 
-		if (process >= 0 && !arrivals_reap(process, END_MS))
-			close(process);
+		if (process >= 0)
+			(void)arrivals_reap(process, true);
 		return error;
 	}
 	*out = arrivals;
@@ -243,18 +242,19 @@ int arrivals_destroy(struct arrivals *arrivals)
 	return process;
 }
 
-bool arrivals_reap(int process, int milliseconds)
+bool arrivals_reap(int process, bool last)
 {
 	struct pollfd end = {.fd = process, .events = POLLIN};
 	siginfo_t info = {0};
 	int result;
 
-	(void)poll(&end, 1, milliseconds);
+	if (last)
+		(void)poll(&end, 1, END_MS);
 	do
 		result = waitid(P_PIDFD, (id_t)process, &info, WEXITED | WNOHANG);
 	while (result < 0 && errno == EINTR);
 	/* An error: somebody else has waited for it. */
-	if (result == 0 && info.si_pid == 0)
+	if (result == 0 && info.si_pid == 0 && !last)
 		return false;
 	close(process);
 	return true;
@@ -277,9 +277,10 @@ static uint64_t words_of(const struct arriving *arriving)
 	return (arriving->size / arriving->page + 63) / 64;
 }
 
-static bool has(const _Atomic uint64_t *bits, uint64_t page, memory_order order)
+static bool has(const _Atomic uint64_t *bits, uint64_t page)
 {
-	uint64_t word = atomic_load_explicit((_Atomic uint64_t *)&bits[page / 64], order);
+	uint64_t word =
+		atomic_load_explicit((_Atomic uint64_t *)&bits[page / 64], memory_order_relaxed);
 
 	return word >> page % 64 & 1;
 }
@@ -460,7 +461,7 @@ static void ask(struct arriving *arriving, uint64_t page)
 		.order = arriving->order,
 	};
 
-	if (has(arriving->asked, page, memory_order_relaxed)
+	if (has(arriving->asked, page)
 	    || atomic_fetch_or_explicit(asked, bit, memory_order_relaxed) & bit)
 		return;
 	/* If there is no room the next look asks again; of a fetcher that is gone, a look now and
@@ -484,9 +485,9 @@ bool arrivals_reach(struct arriving *arriving, const uint8_t *at, uint64_t *run)
 		*run = room;
 	if (!atomic_load_explicit(&arriving->begun, memory_order_acquire))
 		return false;
-	if (has(arriving->here, page, memory_order_relaxed))
+	if (has(arriving->here, page))
 		return true;
-	if (!has(arriving->asked, page, memory_order_relaxed) && look(arriving, page))
+	if (!has(arriving->asked, page) && look(arriving, page))
 		return true;
 	ask(arriving, page);
 	return false;

@@ -29,8 +29,9 @@ int arrivals_create(struct arrivals **out);
 /* No region may be left. Returns what is to be given to arrivals_reap() from time to time: how long
  * the fetcher takes to end is up to the front end. */
 int arrivals_destroy(struct arrivals *arrivals);
-/* Whether that process has ended and nothing is left of it; waits for so long at most. */
-bool arrivals_reap(int process, int milliseconds);
+/* Whether that process has ended, or is to be left alone: the `last` time it is waited for, a
+ * second at most. */
+bool arrivals_reap(int process, bool last);
 /* The userfaultfd that asks for pages: for the front end. It stays ours. */
 int arrivals_fault_fd(const struct arrivals *arrivals);
 

@@ -7,6 +7,7 @@ cut nor compute sums), the other is the far host's, which looks at every byte.
 
 import hashlib
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -389,6 +390,13 @@ def test_a_device_is_shown(switch, wire, host):
     assert shown["device"]["driver"] == "net_af_packet"
     assert shown["device"]["mtu"] == MTU
     assert shown["state"] == "up"
+
+
+def test_the_first_nic_leaves_the_daemon_on_its_cpus(stack, switch):
+    """DPDK's environment starts with it, and would give the control thread all CPUs."""
+    os.sched_setaffinity(switch.pid, {0})
+    Wire(stack, switch)
+    assert os.sched_getaffinity(switch.pid) == {0}
 
 
 def test_two_ports_cannot_have_one_device(switch, wire):

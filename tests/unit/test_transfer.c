@@ -185,6 +185,14 @@ static void start_pair(struct front *front, unsigned pair)
 	}
 }
 
+/* A new session, in which a state has come. */
+static void open_loaded(struct front *front, const struct state *state)
+{
+	front_attach(front, &options);
+	front_negotiate(front, 0);
+	assert_int_equal(load(front, state), 0);
+}
+
 /* ---- to another one ---- */
 
 static void a_driver_goes_on_with_what_it_has_wished(void **)
@@ -194,9 +202,7 @@ static void a_driver_goes_on_with_what_it_has_wished(void **)
 	struct front front;
 
 	save_one(&before);
-	front_attach(&front, &options);
-	front_negotiate(&front, 0);
-	assert_int_equal(load(&front, &before), 0);
+	open_loaded(&front, &before);
 	/* Twice, as QEMU does. */
 	front_negotiate(&front, options.features | BIT(VL_F_VERSION_1));
 	front_negotiate(&front, options.features | BIT(VL_F_VERSION_1));
@@ -236,9 +242,7 @@ static void a_driver_moves_as_with_qemu(void **)
 	save(&front, &before);
 	front_close(&front);
 
-	front_attach(&front, &options);
-	front_negotiate(&front, 0);
-	assert_int_equal(load(&front, &before), 0);
+	open_loaded(&front, &before);
 	front_negotiate(&front, options.features | BIT(VL_F_VERSION_1));
 	assert_int_equal(front_share_memory(&front), 0);
 	start_pair(&front, 0);
@@ -258,9 +262,7 @@ static void a_state_goes_over_to_who_comes_after_us(void **)
 	struct front front;
 
 	save_one(&before);
-	front_attach(&front, &options);
-	front_negotiate(&front, 0);
-	assert_int_equal(load(&front, &before), 0);
+	open_loaded(&front, &before);
 	assert_int_equal(vl_device_save(front.device, &saved), 0);
 	for (unsigned i = 0; i < saved.fd_count; i++)
 		saved.fds[i] = fcntl(saved.fds[i], F_DUPFD_CLOEXEC, 0);
@@ -281,9 +283,7 @@ static void a_reset_ends_it(void **)
 
 	save_one(&before);
 	for (unsigned i = 0; i < 2; i++) {
-		front_attach(&front, &options);
-		front_negotiate(&front, 0);
-		assert_int_equal(load(&front, &before), 0);
+		open_loaded(&front, &before);
 		if (i == 0)
 			assert_int_equal(front_request_u64(&front, VHOST_USER_SET_STATUS, 0), 0);
 		else
@@ -304,9 +304,7 @@ static void a_driver_that_begins_anew_has_wished_nothing(void **)
 	struct front front;
 
 	save_one(&state);
-	front_attach(&front, &options);
-	front_negotiate(&front, 0);
-	assert_int_equal(load(&front, &state), 0);
+	open_loaded(&front, &state);
 	/* With other features it is another driver. */
 	front_negotiate(&front, (options.features | BIT(VL_F_VERSION_1)) & ~BIT(VL_F_GUEST_TSO4));
 	assert_int_equal(front_share_memory(&front), 0);
